@@ -1,0 +1,2 @@
+"""Visual rumination for text-rich video, as one LangGraph graph."""
+__version__ = "0.1.0"
