@@ -53,10 +53,11 @@ class Item(BaseModel):
 
 def read_items(path: str | Path) -> Iterator[Item]:
     """Items of a `.jsonl` file, in order. Raises MediaError naming the line that is not an Item."""
-    path = Path(path)
+    path, number = Path(path), 0
     try:
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
+            for line in lines:
+                number += 1
                 if line.strip():
                     yield Item.model_validate_json(line)
     except ValidationError as error:

@@ -1,0 +1,149 @@
+"""The MediaStore: pictures by content, once on disk.
+
+Promises: a picture's name is `img:` and the sha256 of its RGB bytes and size, so equal pictures are one
+file; a file appears whole or not at all; several processes may write to one store; what is read back is
+checked against its name. State, checkpoints and logs hold these names, never pixels.
+Does not: remember how a picture was made (the View does) or delete anything unless told (`collect`).
+"""
+
+import errno
+import hashlib
+import io
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from r4agent.errors import MediaError, RunError, UsageError, one_line
+
+GRACE_SECONDS = 3600  # a picture this young may belong to a run that has not logged it yet
+
+
+def home() -> Path:
+    """Where pictures, episodes and read text are kept: `$R4_HOME`, or `~/.cache/r4agent`."""
+    return Path(os.environ.get("R4_HOME") or Path.home() / ".cache" / "r4agent")
+
+
+def picture_ref(image: Image.Image) -> str:
+    """`img:<sha256>` of an RGB picture's size and bytes."""
+    digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
+    digest.update(image.convert("RGB").tobytes())
+    return f"img:{digest.hexdigest()}"
+
+
+class MediaStore:
+    """Pictures under `root` (default: `home()/pictures`), at most `max_bytes` on disk, the latest
+    `cache_bytes` of decoded pixels also in memory."""
+
+    def __init__(
+        self, root: str | Path | None = None, *, max_bytes: int = 20 << 30, cache_bytes: int = 256 << 20
+    ) -> None:
+        self.root = Path(root) if root is not None else home() / "pictures"
+        self.max_bytes = max_bytes
+        self._cache: OrderedDict[str, Image.Image] = OrderedDict()
+        self._cache_free = cache_bytes
+        self._used: int | None = None
+        self._lock = threading.Lock()
+
+    def put(self, image: Image.Image) -> str:
+        """Keep a picture; returns its reference. Raises RunError when the disk or the cap is full."""
+        image = image.convert("RGB")
+        ref = picture_ref(image)
+        path = self.path(ref)
+        try:
+            os.utime(path)  # already there: young again, so that no collection takes it from this run
+        except FileNotFoundError:
+            self._write(path, _png(image))
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._remember(ref, image)
+        return ref
+
+    def get(self, ref: str) -> Image.Image:
+        """The picture, RGB. Raises MediaError when it is missing or is not what its name says."""
+        with self._lock:
+            cached = self._cache.get(ref)
+            if cached is not None:
+                self._cache.move_to_end(ref)
+                return cached.copy()
+        path = self.path(ref)
+        try:
+            image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+        except FileNotFoundError:
+            raise MediaError(f"{ref}: not in the store {self.root}; make its View again") from None
+        except OSError as error:
+            raise MediaError(
+                f"{ref}: {path} can't be read ({error}); delete it and make its View again"
+            ) from error
+        if picture_ref(image) != ref:
+            raise MediaError(f"{ref}: {path} holds other pixels; delete it and make its View again")
+        self._remember(ref, image)
+        return image.copy()
+
+    def __contains__(self, ref: str) -> bool:
+        return self.path(ref).exists()
+
+    def path(self, ref: str) -> Path:
+        """Where the picture is, or would be: a PNG file."""
+        digest = ref.removeprefix("img:")
+        if len(ref) != 68 or not set(digest) <= set("0123456789abcdef"):
+            raise UsageError(f"{ref[:80]!r} is not a picture reference: expected img: and 64 hex digits")
+        return self.root / digest[:2] / f"{digest[2:]}.png"
+
+    def collect(self, keep: Iterable[str]) -> int:
+        """Delete what `keep` does not name and is older than an hour; returns the bytes freed."""
+        wanted = {self.path(ref) for ref in keep}
+        freed = 0
+        for path in self.root.glob("??/*"):
+            stat = path.stat()
+            if path not in wanted and time.time() - stat.st_mtime > GRACE_SECONDS:
+                path.unlink()
+                freed += stat.st_size
+        self._used = None
+        return freed
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with self._lock:
+            if self._used is None or self._used + len(data) > self.max_bytes:
+                self._used = sum(file.stat().st_size for file in self.root.glob("??/*"))
+            if self._used + len(data) > self.max_bytes:
+                raise RunError(
+                    f"the picture store {self.root} is full: {self._used} of {self.max_bytes} bytes; "
+                    "free space with MediaStore.collect(), raise max_bytes, or set R4_HOME elsewhere"
+                )
+            self._used += len(data)
+        part = path.with_name(f".{os.getpid()}-{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> RunError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        todo = "free some space" if full else "check its permissions"
+        return RunError(f"can't write to {self.root} ({error.strerror}); {todo}, or set R4_HOME elsewhere")
+
+    def _remember(self, ref: str, image: Image.Image) -> None:
+        weight = 3 * image.width * image.height
+        with self._lock:
+            if ref in self._cache:
+                return
+            self._cache[ref] = image.copy()
+            self._cache_free -= weight
+            while self._cache_free < 0 and self._cache:
+                _, old = self._cache.popitem(last=False)
+                self._cache_free += 3 * old.width * old.height
+
+
+def _png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1)  # lossless; level 1 is four times faster than the default
+    return out.getvalue()
