@@ -1,0 +1,11 @@
+"""The text world: a seeded generator of text-rich videos whose every text, box and span is known.
+
+Promises: same level, seed and fonts, same pixels and records. No download, nobody's licence.
+Does not: look like a camera's recording.
+"""
+
+from r4agent.textworld.levels import make_clip
+from r4agent.textworld.world import Clip, Shown, Text
+from r4agent.textworld.writer import generate
+
+__all__ = ["Clip", "Shown", "Text", "generate", "make_clip"]

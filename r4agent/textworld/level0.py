@@ -1,0 +1,171 @@
+"""Level 0: short codes and words on coloured signs, the world of the nano policy.
+
+Promises: a clip has eight signs of eight colours in eight equal slots. A sign stands in the middle of its
+slot, so an overview of eight frames, one from the middle of each eighth, shows each colour. The colour can
+be seen in a thumbnail of 448 pixels; the text is at most 4.6 pixels high there and at least 9 in the source.
+Does not: move anything, or use a colour twice in a clip.
+"""
+
+from itertools import pairwise
+from random import Random
+
+from r4agent.geometry import Size
+from r4agent.item import Item
+from r4agent.textworld.fonts import Face, ink_box, plain_fonts
+from r4agent.textworld.stage import Stage, place
+from r4agent.textworld.words import CODE_LETTERS, SHORT_WORDS
+from r4agent.textworld.world import Clip, Colour, Corners, luma, overlap
+
+SIGNS = 8
+COLOURS: dict[str, Colour] = {
+    "red": (200, 30, 35),
+    "orange": (245, 135, 20),
+    "yellow": (245, 220, 40),
+    "green": (35, 145, 60),
+    "blue": (35, 75, 200),
+    "purple": (120, 45, 160),
+    "pink": (250, 150, 195),
+    "brown": (110, 65, 30),
+    "white": (250, 250, 250),
+    "black": (15, 15, 15),
+}
+SIZES = (Size(1280, 720), Size(1152, 648), Size(1024, 576))
+THUMBNAIL, HIDDEN, READABLE = 448, 4.6, 9
+
+ASK_COLOUR = (
+    "What does the {} sign say?",
+    "What is written on the {} sign?",
+    "Which text is on the {} sign?",
+    "Read the {} sign.",
+)
+ASK_LABEL = (
+    "What does the sign labelled {} say?",
+    "What is written on the sign labelled {}?",
+)
+
+
+def level0(seed: int) -> Clip:
+    """The clip of this seed: 4–8 s at 8 or 10 frames a second."""
+    rng = Random(f"text world 0 {seed}")
+    fps = rng.choice((8, 10))
+    stage = Stage(0, seed, rng.choice(SIZES), fps, frames=SIGNS * rng.randint(fps // 2, fps))
+    _backdrops(stage, rng)
+    strings = _strings(rng, SIGNS)
+    labels = rng.sample([c for c in CODE_LETTERS if c not in strings], SIGNS)
+    taken: list[tuple[int, int, Corners]] = []
+    for slot, colour in enumerate(rng.sample(sorted(COLOURS), SIGNS)):
+        label = labels[slot] if rng.random() < 0.35 else None
+        first, stop = _span(rng, slot, stage.frames // SIGNS)
+        _sign(stage, rng, (first, stop), colour, strings[slot], label, taken)
+    return stage.clip()
+
+
+def panel(item: Item) -> Corners:
+    """The sign that a level-0 item asks about, in source pixels: what a thumbnail shows of it."""
+    x0, y0, x1, y1 = item.meta["panel"]
+    return x0, y0, x1, y1
+
+
+def _span(rng: Random, slot: int, length: int) -> tuple[int, int]:
+    """Frames of a slot's sign: they hold the slot's middle, begin and end within a quarter of its edges."""
+    reach = max(1, length // 4)
+    first = slot * length + rng.randint(-reach, reach)
+    stop = (slot + 1) * length + rng.randint(-reach, reach)
+    return max(first, 0), min(stop, SIGNS * length)
+
+
+def _backdrops(stage: Stage, rng: Random) -> None:
+    """One to three shots, cut where slots meet."""
+    cuts = sorted(rng.sample(range(1, SIGNS), rng.randint(0, 2)))
+    edges = [stage.frames // SIGNS * cut for cut in (0, *cuts, SIGNS)]
+    for first, stop in pairwise(edges):
+        style = rng.choice(("plain", "fade", "cloud", "tiles", "blocks"))
+        stage.backdrop(first, stop, style, _muted(rng), _muted(rng))
+
+
+def _muted(rng: Random) -> Colour:
+    """A greyish middle tone that none of the sign colours is near."""
+    grey = rng.randint(95, 185)
+    red, green, blue = (grey + rng.randint(-14, 14) for _ in range(3))
+    return red, green, blue
+
+
+def _strings(rng: Random, count: int) -> list[str]:
+    """Different short words and codes of one to eight characters; none differs by case only."""
+    chosen: dict[str, str] = {}
+    while len(chosen) < count:
+        if rng.random() < 0.35:
+            word = rng.choice(SHORT_WORDS)
+            string = rng.choice((word, word.upper(), word.capitalize()))
+        else:
+            length = rng.choice((1, 2, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 6, 7, 8))
+            string = "".join(rng.choices(CODE_LETTERS + "0123456789" * 2, k=length))
+        chosen.setdefault(string.lower(), string)
+    return list(chosen.values())
+
+
+def _sign(
+    stage: Stage,
+    rng: Random,
+    span: tuple[int, int],
+    colour: str,
+    string: str,
+    label: str | None,
+    taken: list[tuple[int, int, Corners]],
+) -> None:
+    face, size = _face(rng, stage.size.width)
+    x0, y0, x1, y1 = ink_box(face, size, string)
+    wide, high = x1 - x0, y1 - y0
+    width = max(wide + 2 * round(wide * rng.uniform(0.25, 0.6)), rng.randint(90, 130))
+    height = max(high + 2 * round(high * rng.uniform(0.6, 1.6)), rng.randint(34, 50))
+    left, top = _spot(rng, stage.size, span, (width, height), taken)
+    box = (left, top, left + width, top + height)
+    fill = COLOURS[colour]
+    ink = (0, 0, 0) if luma(fill) > 120 else (255, 255, 255)
+    stage.shape(*span, box, fill, ink, radius=rng.choice((0, 0, 4, 8)))
+    spare = width - wide - 8, height - high - 8
+    middle = (rng.randint(spare[0] // 3, spare[0] * 2 // 3), rng.randint(spare[1] // 3, spare[1] * 2 // 3))
+    at = place(face, size, string, left + 4 + middle[0], top + 4 + middle[1])
+    text = stage.text(*span, at, string, face, size, ink, "sign", colour)
+    stage.ask(rng.choice(ASK_COLOUR).format(colour), "sign by colour", text, colour=colour, panel=box)
+    if label:
+        _label(stage, span, box, face, size, label)
+        stage.ask(rng.choice(ASK_LABEL).format(label), "sign by label", text, label=label, panel=box)
+
+
+LABEL = (26, 22)
+
+
+def _label(stage: Stage, span: tuple[int, int], sign: Corners, face: Face, size: int, label: str) -> None:
+    """A grey tab that stands on the sign's upper left corner."""
+    left, top = sign[0] + 6, sign[1] - LABEL[1]
+    stage.shape(*span, (left, top, left + LABEL[0], top + LABEL[1]), (70, 70, 70))
+    x0, y0, x1, y1 = ink_box(face, size, label)
+    at = place(face, size, label, left + (LABEL[0] - x1 + x0) // 2, top + (LABEL[1] - y1 + y0) // 2)
+    stage.text(*span, at, label, face, size, (255, 255, 255), "label", label)
+
+
+def _face(rng: Random, width: int) -> tuple[Face, int]:
+    """A face and a size that can be read in the source and not in the thumbnail."""
+    face = rng.choice(plain_fonts())
+    tallest = HIDDEN * width / THUMBNAIL
+    fit = [size for size in range(10, 26) if READABLE <= face.cap_height(size) <= tallest]
+    return face, rng.choice(fit)
+
+
+def _spot(
+    rng: Random,
+    frame: Size,
+    span: tuple[int, int],
+    size: tuple[int, int],
+    taken: list[tuple[int, int, Corners]],
+) -> tuple[int, int]:
+    """A corner at which the sign and its tab touch no sign that stands at the same time."""
+    margin, tab = 8, LABEL[1]
+    while True:
+        left = rng.randint(margin, frame.width - size[0] - margin)
+        top = rng.randint(margin + tab, frame.height - size[1] - margin)
+        box = (left - margin, top - tab - margin, left + size[0] + margin, top + size[1] + margin)
+        if not any(a < span[1] and span[0] < b and overlap(box, other) for a, b, other in taken):
+            taken.append((*span, box))
+            return left, top

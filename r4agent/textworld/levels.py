@@ -1,0 +1,22 @@
+"""The levels by number. Promises: a wrong level or seed is told what exists. Does not: draw."""
+
+from collections.abc import Callable
+
+from r4agent.errors import UsageError
+from r4agent.textworld.level0 import level0
+from r4agent.textworld.world import Clip
+
+LEVELS: dict[int, Callable[[int], Clip]] = {0: level0}
+
+
+def make_clip(level: int, seed: int) -> Clip:
+    """The clip of a level and a seed. The same pair gives the same clip wherever the fonts are the same.
+
+    Raises UsageError for a level that does not exist or a negative seed.
+    """
+    if level not in LEVELS:
+        there = ", ".join(map(str, LEVELS))
+        raise UsageError(f"level {level}: the text world has levels {there}; choose one of them")
+    if seed < 0:
+        raise UsageError(f"seed {seed}: must be 0 or more")
+    return LEVELS[level](seed)

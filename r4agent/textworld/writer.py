@@ -1,0 +1,143 @@
+"""Writes clips as mp4 beside their records.
+
+Promises: a name ending in .mp4 is a whole video, and `world.json` is written last, so a folder that has it
+is a whole world. Same seed and fonts: `items.jsonl` and `texts.jsonl` are equal byte for byte, and so are
+the frames that go into the encoder. The encoded bytes also depend on the version of libx264.
+Does not: resume, or add to a folder that holds something.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TextIO
+
+import av
+import numpy as np
+import PIL
+from av.video.reformatter import Colorspace
+
+from r4agent.errors import MediaError, UsageError, one_line
+from r4agent.item import Item, write_items
+from r4agent.textworld.levels import make_clip
+from r4agent.textworld.world import Clip, Ink
+
+SEEDS_A_WORLD = 1_000_000
+"""Clip i of world s is made from the clip seed s · SEEDS_A_WORLD + i, so two worlds share no clip."""
+
+# crf 12 leaves 12 px text whole after 4:2:0; no B-frames, so the first frame is presented at 0. One
+# thread, and bitexact, so that the same libx264 writes the same bytes.
+_X264 = {"crf": "12", "preset": "superfast", "bf": "0", "threads": "1"}
+
+
+def generate(
+    level: int,
+    n: int,
+    seed: int,
+    out: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write `n` clips of `level` and their records into the new or empty folder `out`; returns it.
+
+    progress: called with the clips done and `n` after each. Files: clips/*.mp4, items.jsonl (Items),
+    texts.jsonl (every text, a line each), world.json. Raises UsageError for a wrong argument and
+    MediaError where `out` can't be written.
+    """
+    if not 1 <= n <= SEEDS_A_WORLD:
+        raise UsageError(f"n {n}: must be 1 to {SEEDS_A_WORLD} clips")
+    if seed < 0:
+        raise UsageError(f"seed {seed}: must be 0 or more")
+    make_clip(level, 0)  # a wrong level is told before anything is written
+    out = Path(out)
+    fonts: dict[str, str] = {}
+    try:
+        _claim(out)
+        with (out / "texts.jsonl.part").open("w", encoding="utf-8") as texts:
+            seeds = range(seed * SEEDS_A_WORLD, seed * SEEDS_A_WORLD + n)
+            made = _made(level, seeds, out, texts, fonts, progress)
+            items = write_items(out / "items.jsonl.part", made)
+        os.replace(out / "texts.jsonl.part", out / "texts.jsonl")
+        os.replace(out / "items.jsonl.part", out / "items.jsonl")
+        world = {
+            "level": level,
+            "n": n,
+            "seed": seed,
+            "items": items,
+            "versions": {"pillow": PIL.__version__, "av": av.__version__},
+            "fonts": dict(sorted(fonts.items())),
+        }
+        _write_whole(out / "world.json", json.dumps(world, indent=2) + "\n")
+    except OSError as error:
+        raise MediaError(f"{out}: can't be written: {one_line(error)}; choose another folder") from error
+    return out
+
+
+def _claim(out: Path) -> None:
+    """Make the folder, or see that it is empty, so that no clip of another world stands among ours."""
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise UsageError(f"{out}: holds something already; choose a new or empty folder")
+    (out / "clips").mkdir()
+
+
+def _made(
+    level: int,
+    seeds: range,
+    out: Path,
+    texts: TextIO,
+    fonts: dict[str, str],
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Item]:
+    """Write each clip and its texts, note its fonts, and yield its items."""
+    for done, seed in enumerate(seeds, start=1):
+        clip = make_clip(level, seed)
+        encode(clip, out / "clips" / f"{clip.id}.mp4")
+        for row in text_rows(clip):
+            texts.write(json.dumps(row, ensure_ascii=False) + "\n")
+        fonts.update((ink.face.name, ink.face.sha256) for ink in clip.paints if isinstance(ink, Ink))
+        yield from clip.items
+        if progress:
+            progress(done, len(seeds))
+
+
+def text_rows(clip: Clip) -> Iterator[dict[str, Any]]:
+    """The lines of `texts.jsonl` for one clip, in the order in which the texts were drawn."""
+    for text in clip.texts:
+        yield {"clip": clip.id, "media": f"clips/{clip.id}.mp4", **asdict(text)}
+
+
+def encode(clip: Clip, path: Path) -> None:
+    """Write a clip as mp4 (H.264, 4:2:0), frame i presented at i / fps. `path` appears only when whole."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact"}) as mp4:
+            stream = mp4.add_stream("libx264", rate=clip.fps, options=_X264)
+            stream.width, stream.height, stream.pix_fmt = clip.size.width, clip.size.height, "yuv420p"
+            stream.gop_size = 2 * clip.fps
+            stream.codec_context.colorspace = Colorspace.SMPTE170M
+            stream.codec_context.time_base = Fraction(1, clip.fps)
+            for frame in _frames(clip):
+                mp4.mux(stream.encode(frame))
+            mp4.mux(stream.encode(None))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _frames(clip: Clip) -> Iterator[av.VideoFrame]:
+    """The clip's frames in YUV, converted once for each state."""
+    state, frame = None, av.VideoFrame()
+    for index in range(clip.frames):
+        if (now := clip.state(index)) != state:
+            image = av.VideoFrame.from_ndarray(np.asarray(clip.render(index)), format="rgb24")
+            state, frame = now, image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
+        frame.pts, frame.time_base = index, Fraction(1, clip.fps)
+        yield frame
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
