@@ -1,0 +1,87 @@
+"""What the graph says to a policy, and how it hears the reply.
+
+Promises: a reply is understood the same whether the model calls tools by LangChain's means or in the
+text; what is wrong with a call is said in one line that the model can act on.
+Does not: touch state or media.
+"""
+
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from pydantic import BaseModel, ValidationError
+
+from r4agent import protocol
+from r4agent.errors import R4Error, one_line
+from r4agent.media import Source
+from r4agent.media.view import Picture
+from r4agent.protocol import Call, Malformed, Turn
+
+
+def read_reply(reply: AIMessage) -> Turn:
+    """The Turn of a reply, whether it calls tools by LangChain's means or in the text."""
+    text = str(reply.text)
+    if len(reply.tool_calls) > 1:
+        return Turn(text, Malformed(f"{len(reply.tool_calls)} calls in one turn; make one at a time"))
+    if reply.tool_calls:
+        call = reply.tool_calls[0]
+        return Turn(text, Call(call["name"], call["args"]))
+    if reply.invalid_tool_calls:
+        bad = reply.invalid_tool_calls[0]
+        return Turn(text, Malformed(f"the arguments of {bad['name']} are not valid JSON: {bad['error']}"))
+    return protocol.parse(text)
+
+
+def label(picture: Picture) -> str:
+    """How a picture is announced: its name, true time or page, what it shows of the source, its size."""
+    view = picture.view
+    when = f"page {view.frame + 1}" if view.time is None else f"frame {view.frame} at {view.time:.2f} s"
+    x0, y0, x1, y1 = (round(v) for v in view.region.corners)
+    return f"[{picture.name}] {when}, source [{x0}, {y0}, {x1}, {y1}], shown {view.size}"
+
+
+def problem_of(error: R4Error | ValidationError) -> str:
+    """What is wrong with a call, in a line the model can act on."""
+    if isinstance(error, R4Error):
+        return one_line(error)
+    problems = []
+    for part in error.errors()[:3]:
+        where = ".".join(str(p) for p in part["loc"])
+        problems.append(f"{where}: {part['msg']}" if where else part["msg"])
+    return one_line(ValueError("; ".join(problems)))
+
+
+def signature(name: str, arguments: type[BaseModel]) -> dict[str, Any]:
+    """A tool's JSON schema, as an OpenAI function signature."""
+    schema = arguments.model_json_schema()
+    description = " ".join(schema.pop("description").split())
+    schema.pop("title")
+    for prop in schema["properties"].values():
+        prop.pop("title", None)
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": schema},
+    }
+
+
+def describe_media(source: Source) -> str:
+    """The media in a few words, for the system message."""
+    match source.kind:
+        case "video" | "animation":
+            return f"a video of {source.duration:.1f} s, {source.size} pixels, {source.count} frames"
+        case "pdf":
+            return f"a document of {source.count} pages"
+        case "images":
+            return f"{source.count} pictures"
+        case "image":
+            return f"a picture of {source.size} pixels"
+
+
+def describe_step(step: object) -> str:
+    """A step in a word, for those who follow the run."""
+    match step:
+        case Call(name=name):
+            return name
+        case Malformed(problem=problem):
+            return f"malformed: {problem}"
+        case _:
+            return type(step).__name__.lower()

@@ -1,0 +1,84 @@
+"""The journal: each message of a run is logged before it enters the state, and logged once.
+
+Promises: a message's id follows from the message before it, so a node that runs again after a kill finds
+what it logged the first time and uses that; an edited history gets new ids and a new line.
+Does not: decide anything.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+
+from r4agent.episode import EpisodeLog
+
+
+class Journal:
+    """Messages of one node's run, appended to those in the state."""
+
+    def __init__(self, episode: str, messages: Sequence[AnyMessage]) -> None:
+        path = Path(episode)
+        self.log = EpisodeLog(path.parent, path.stem)
+        self.messages = list(messages)
+        self.new: list[AnyMessage] = []
+
+    def recall(self) -> tuple[AnyMessage, dict[str, Any]] | None:
+        """The next message and its line, if an earlier run of this node logged it."""
+        line = self.log.get(self._next_id())
+        if line is None:
+            return None
+        return self._append(_message(line)), line
+
+    def add(self, message: AnyMessage, **more: Any) -> tuple[AnyMessage, dict[str, Any]]:
+        """Log the message as the next one, with `more` on its line, unless it is logged already."""
+        known = self.recall()
+        if known is not None:
+            return known
+        key = self._next_id()
+        line = self.log.once(key, {"type": "message", "id": key, **_line(message), **more})
+        return self._append(message.model_copy(update={"id": key})), line
+
+    def _append(self, message: AnyMessage) -> AnyMessage:
+        self.messages.append(message)
+        self.new.append(message)
+        return message
+
+    def _next_id(self) -> str:
+        last = self.messages[-1] if self.messages else None
+        before = json.dumps([last.id, _line(last)], sort_keys=True) if last else ""
+        return f"m{len(self.messages)}-{hashlib.sha256(before.encode()).hexdigest()[:8]}"
+
+
+def _line(message: AnyMessage) -> dict[str, Any]:
+    line: dict[str, Any] = {"role": message.type, "content": message.content}
+    if isinstance(message, AIMessage):
+        line |= {
+            "tool_calls": message.tool_calls,
+            "usage": message.usage_metadata,
+            "response": json.loads(json.dumps(message.response_metadata, default=str)),
+        }
+    if isinstance(message, ToolMessage):
+        line |= {"tool_call_id": message.tool_call_id, "name": message.name, "status": message.status}
+    return line
+
+
+def _message(line: dict[str, Any]) -> AnyMessage:
+    common = {"id": line["id"], "content": line["content"]}
+    match line["role"]:
+        case "ai":
+            return AIMessage(
+                **common,
+                tool_calls=line["tool_calls"],
+                usage_metadata=line["usage"],
+                response_metadata=line["response"],
+            )
+        case "tool":
+            more = {key: line[key] for key in ("tool_call_id", "name", "status")}
+            return ToolMessage(**common, **more)
+        case "system":
+            return SystemMessage(**common)
+        case _:
+            return HumanMessage(**common)

@@ -1,0 +1,425 @@
+"""The nodes: what happens at each step of a run.
+
+Promises: a node reads the state, logs what it adds before the state has it, and returns an update; it
+may be killed anywhere and run again. Limits of the Budget are checked before a cost is paid; seconds are
+checked between nodes.
+Does not: keep anything between nodes except open sources, which it can open again.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.errors import GraphBubbleUp
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from pydantic import ValidationError
+
+from r4agent import evidence, protocol
+from r4agent.budget import Budget, Spent
+from r4agent.episode import EpisodeLog, Status
+from r4agent.errors import MediaError, UsageError, one_line
+from r4agent.geometry import ModelProfile
+from r4agent.graphs.dialogue import (
+    describe_media,
+    describe_step,
+    label,
+    problem_of,
+    read_reply,
+    signature,
+)
+from r4agent.graphs.journal import Journal
+from r4agent.graphs.opening import checked_input, episode_id, header
+from r4agent.graphs.sources import Sources
+from r4agent.graphs.state import RuminationInput, RuminationState, pictures
+from r4agent.media import Source
+from r4agent.media.store import MediaStore
+from r4agent.media.view import Picture, View
+from r4agent.policy import aask, ask
+from r4agent.policy.conversation import text_block
+from r4agent.protocol import Answer, Call, Malformed, NotFound, Turn
+from r4agent.reader import Reader
+from r4agent.tools import (
+    TOOLS,
+    ReEncode,
+    SelectFrames,
+    Zoom,
+    detail_tokens,
+    overview,
+    re_encode,
+    see_again,
+    select_frames,
+    zoom,
+)
+
+Update = dict[str, Any]
+ToPictures = Command[Literal["re_encode", "policy"]]
+
+
+@dataclass
+class Nodes:
+    """The nodes of one graph, and what they share. `tools` False makes a policy that looks once."""
+
+    policy_model: BaseChatModel
+    profile: ModelProfile
+    budget: Budget
+    store: MediaStore
+    sources: Sources
+    episodes: Path
+    reader: Reader | None
+    tools: bool = True
+    signatures: list[dict[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.signatures = [signature(name, model) for name, model in TOOLS.items()] if self.tools else []
+
+    def prepare(self, state: RuminationInput, runtime: Runtime[None]) -> Update:
+        """Open the media, begin the episode, and choose the overview."""
+        started = time.monotonic()
+        media, question, choices = checked_input(state)
+        messages: list[AnyMessage] = state.get("messages", [])  # type: ignore[assignment]
+        log = EpisodeLog(self.episodes, episode_id(runtime))
+        with self.sources.lease(str(log.path), media) as source:
+            if messages and state.get("source") != source.id:
+                raise UsageError(f"{media}: this thread is about other media; ask on a new thread")
+            before = state.get("episode")
+            about_run = header(log.path.stem, before, source, question, choices) | self._settings()
+            log.once("episode", about_run)
+            journal = Journal(str(log.path), messages)
+            wanted: list[View] = []
+            if not messages:
+                about = protocol.system_text(
+                    describe_media(source), self.signatures, self.profile, self.budget
+                )
+                journal.add(SystemMessage(about))
+                wanted = self._overview(source)
+            _emit("opened", media=media, kind=source.kind, count=source.count, duration=source.duration)
+            source_id = source.id
+        return {
+            "media": media,
+            "question": question,
+            "choices": choices,
+            "source": source_id,
+            "messages": journal.new,
+            "wanted": [view.recipe for view in wanted],
+            "call": None,
+            "answer": None,
+            "status": None,
+            "supported": "unchecked",
+            "evidence": [],
+            "usage": Spent(seconds=time.monotonic() - started).model_dump(),
+            "episode": str(log.path),
+        }
+
+    def policy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
+        """Ask the policy for its next turn."""
+        journal, started = Journal(state["episode"], state["messages"]), time.monotonic()
+        if journal.recall() is None:
+            with self._failing(state):
+                reply = ask(
+                    self.policy_model,
+                    journal.messages,
+                    tools=self.signatures,
+                    store=self.store,
+                    config=config,
+                )
+            self._log_reply(journal, reply, started)
+        return self._after_reply(state, journal)
+
+    async def apolicy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
+        """The same, awaited, so that many episodes share one engine."""
+        journal, started = Journal(state["episode"], state["messages"]), time.monotonic()
+        if journal.recall() is None:
+            with self._failing(state):
+                reply = await aask(
+                    self.policy_model,
+                    journal.messages,
+                    tools=self.signatures,
+                    store=self.store,
+                    config=config,
+                )
+            self._log_reply(journal, reply, started)
+        return self._after_reply(state, journal)
+
+    def select_frames(self, state: RuminationState) -> ToPictures:
+        """Choose whole frames, in medium detail."""
+
+        def choose(arguments: SelectFrames, source: Source) -> list[View]:
+            most = detail_tokens("medium", self.budget)
+            return select_frames(source, arguments, profile=self.profile, max_tokens=most)
+
+        return self._choose(state, SelectFrames, choose)
+
+    def zoom(self, state: RuminationState) -> ToPictures:
+        """Choose a region of a picture already seen."""
+
+        def choose(arguments: Zoom, source: Source) -> list[View]:
+            parent = _seen(state, arguments.view).view
+            size = source.size_of(parent.frame)
+            most = self.budget.picture_tokens
+            return [zoom(parent, arguments, source_size=size, profile=self.profile, max_tokens=most)]
+
+        return self._choose(state, Zoom, choose)
+
+    def re_encode(self, state: RuminationState) -> Update:
+        """Make the Views that are wanted into pictures, and show them to the policy."""
+        started = time.monotonic()
+        journal = Journal(state["episode"], state["messages"])
+        spent = Spent.model_validate(state["usage"])
+        if known := journal.recall():
+            spent = Spent.model_validate(known[1]["spent"])
+        else:
+            with self._failing(state):
+                made, problem = self._make(state, spent)
+                spent = spent.plus(
+                    images=len(made),
+                    image_tokens=sum(self.profile.tokens(p.view.size) for p in made),
+                    decoded_frames=len({p.view.frame for p in made}),
+                    seconds=time.monotonic() - started,
+                )
+                message = self._observation(state, made, problem, spent)
+                journal.add(message, spent=spent.model_dump())
+        return {"messages": journal.new, "wanted": [], "call": None, "usage": spent.model_dump()}
+
+    def answer(self, state: RuminationState) -> Update:
+        """End the run: find the evidence, check it, and close the episode."""
+        started = time.monotonic()
+        status = state["status"]
+        found, supported, text = [], "unchecked", None
+        step = _last_turn(state["messages"]).step
+        with self._failing(state):
+            if isinstance(step, Answer) and status in ("answered", "forced"):
+                text = step.text
+                found, supported = evidence.gather(
+                    step,
+                    pictures(state["messages"]),
+                    profile=self.profile,
+                    store=self.store,
+                    reader=self.reader,
+                )
+            spent = Spent.model_validate(state["usage"]).plus(seconds=time.monotonic() - started)
+            end = {
+                "answer": text,
+                "status": status,
+                "supported": supported,
+                "evidence": [e.model_dump(mode="json") for e in found],
+                "usage": spent.model_dump(),
+            }
+            log = Journal(state["episode"], ()).log
+            end = log.once("end", {"type": "end", **end, "error": None})
+        self.sources.close(state["episode"])
+        _emit("answer", answer=end["answer"], status=status)
+        return {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")}
+
+    # Parts of the nodes, in the order in which they are used.
+
+    def _overview(self, source: Source) -> list[View]:
+        count = min(self.budget.overview_images, self.budget.images)
+        tokens = min(self.budget.overview_tokens, self.budget.image_tokens // count)
+        return overview(source, count, profile=self.profile, max_tokens=tokens)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "policy": self.policy_model._llm_type,
+            "profile": self.profile.name,
+            "tools": sorted(TOOLS) if self.tools else [],
+            "budget": self.budget.model_dump(),
+            "reader": self.reader.name if self.reader else None,
+            "store": str(self.store.root),
+        }
+
+    def _log_reply(self, journal: Journal, reply: AIMessage, started: float) -> None:
+        turn = read_reply(reply)
+        if isinstance(turn.step, Call) and not reply.tool_calls:
+            call = {"name": turn.step.name, "args": turn.step.arguments, "id": f"c{len(journal.messages)}"}
+            reply = reply.model_copy(update={"tool_calls": [{**call, "type": "tool_call"}]})
+        usage = reply.usage_metadata
+        cost = {"new_tokens": usage["output_tokens"] if usage else 0, "seconds": time.monotonic() - started}
+        journal.add(reply, spent=cost, step=type(turn.step).__name__)
+
+    def _after_reply(self, state: RuminationState, journal: Journal) -> Command[Any]:
+        """Where a logged reply leads. Pure, so that a node run again goes the same way."""
+        reply, line = journal.messages[-1], (journal.log.get(str(journal.messages[-1].id)) or {})
+        assert isinstance(reply, AIMessage)
+        before = Spent.model_validate(state["usage"])
+        spent = before.plus(turns=1, **line["spent"])
+        last = self.tools and self._last(before)
+        step = read_reply(reply).step
+        if isinstance(step, Answer):
+            step = evidence.check_cites(step, pictures(state["messages"]), self.profile) or step
+        if isinstance(step, Call) and step.name not in (TOOLS if self.tools else {}):
+            step = Malformed(f"no tool is called {step.name!r}; there are: {', '.join(TOOLS) or 'none'}")
+        _emit("turn", turn=spent.turns, step=describe_step(step))
+        update: Update = {"usage": spent.model_dump()}
+        status: Status | None = None
+        if isinstance(step, Answer):
+            status = "forced" if last else "answered"
+        elif isinstance(step, NotFound):
+            status = "refused"
+        elif last or not self.tools:
+            status = "budget"
+            _refuse(journal, reply, "not done: that was the last turn")
+        elif isinstance(step, Malformed):
+            _refuse(journal, reply, f"Error: {step.problem}. {self._closing(spent)}".strip())
+        else:
+            update["call"] = {"id": reply.tool_calls[0]["id"], "arguments": step.arguments}
+            update["messages"] = journal.new
+            return Command(update=update, goto=step.name)
+        update["messages"] = journal.new
+        if status is None:
+            return Command(update=update, goto="policy")
+        return Command(update={**update, "status": status}, goto="answer")
+
+    def _choose(
+        self,
+        state: RuminationState,
+        arguments_model: type[Any],
+        choose: Callable[[Any, Source], list[View]],
+    ) -> ToPictures:
+        """Check a call's arguments and run the chooser; what is wrong with them goes to the model."""
+        started, call = time.monotonic(), state["call"]
+        assert call is not None
+        with self._failing(state):
+            try:
+                arguments = arguments_model.model_validate(call["arguments"])
+                with self._source(state) as source:
+                    views = choose(arguments, source)
+            except (UsageError, ValidationError) as error:
+                journal = Journal(state["episode"], state["messages"])
+                spent = Spent.model_validate(state["usage"])
+                text = f"Error: {problem_of(error)}. {self._closing(spent)}".strip()
+                journal.add(ToolMessage(text, tool_call_id=call["id"], status="error"))
+                return Command(update={"messages": journal.new, "call": None}, goto="policy")
+        for view in views:
+            _announce(view, arguments)
+        usage = Spent.model_validate(state["usage"]).plus(seconds=time.monotonic() - started)
+        update = {"wanted": [view.recipe for view in views], "usage": usage.model_dump()}
+        return Command(update=update, goto="re_encode")
+
+    def _make(self, state: RuminationState, spent: Spent) -> tuple[list[Picture], str | None]:
+        """The pictures wanted, or what is wrong with wanting them."""
+        call = state["call"]
+        views = [View.parse(recipe) for recipe in state["wanted"]]
+        try:
+            if call is not None and not views:
+                arguments = ReEncode.model_validate(call["arguments"])
+                parent = _seen(state, arguments.view).view
+                views = [see_again(parent, arguments, profile=self.profile, budget=self.budget)]
+            tokens = sum(self.profile.tokens(view.size) for view in views)
+            images_left = self.budget.images - spent.images
+            tokens_left = self.budget.image_tokens - spent.image_tokens
+            if len(views) > images_left or tokens > tokens_left:
+                raise UsageError(
+                    f"{len(views)} pictures of {tokens} image tokens asked for; "
+                    f"{images_left} pictures of {tokens_left} tokens are left; ask for less"
+                )
+        except (UsageError, ValidationError) as error:
+            return [], problem_of(error)
+        if not views:
+            return [], None
+        first = len(pictures(state["messages"])) + 1
+        try:
+            with self._source(state) as source:
+                return list(re_encode(source, views, self.store, first=first)), None
+        except MediaError as error:
+            if call is None:
+                raise
+            return [], problem_of(error)  # a damaged stretch: the policy can look elsewhere
+
+    def _observation(
+        self, state: RuminationState, made: list[Picture], problem: str | None, spent: Spent
+    ) -> AnyMessage:
+        """What the policy is shown: pictures with their names and true times, then what there is to say."""
+        content: list[Any] = []
+        for picture in made:
+            content += [text_block(label(picture)), picture.block()]
+        closing = self._closing(spent)
+        call = state["call"]
+        if call is None:
+            content.append(text_block(protocol.question_text(state["question"], state.get("choices", []))))
+            return HumanMessage([*content, text_block(closing)] if closing else content)
+        if problem is not None:
+            content.append(text_block(f"Error: {problem}."))
+        if closing:
+            content.append(text_block(closing))
+        status: Literal["success", "error"] = "success" if problem is None else "error"
+        return ToolMessage(content, tool_call_id=call["id"], status=status)
+
+    def _last(self, spent: Spent) -> bool:
+        """Whether the next turn is the last that the budget allows."""
+        limits = self.budget
+        return (
+            spent.turns + 1 >= limits.turns
+            or spent.images >= limits.images
+            or spent.image_tokens >= limits.image_tokens
+            or spent.new_tokens >= limits.new_tokens
+            or spent.seconds >= limits.seconds
+        )
+
+    def _closing(self, spent: Spent) -> str:
+        return protocol.LAST_TURN if self.tools and self._last(spent) else ""
+
+    def _source(self, state: RuminationState) -> Any:
+        return self.sources.lease(state["episode"], state["media"], source_id=state["source"])
+
+    def _failing(self, state: RuminationState) -> "_Failing":
+        return _Failing(self.sources, state)
+
+
+class _Failing:
+    """Around a node's work: an error is logged as the episode's end, then raised. A resumed run goes on
+    in the same file, and its end replaces this one."""
+
+    def __init__(self, sources: Sources, state: RuminationState) -> None:
+        self.sources, self.state = sources, state
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp):
+            return
+        episode = self.state["episode"]
+        self.sources.close(episode)
+        end = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
+        end |= {"usage": self.state["usage"], "error": one_line(error)}
+        key = f"failed-{len(self.state['messages'])}-{time.time_ns()}"
+        Journal(episode, ()).log.once(key, {"type": "end", **end})
+
+
+def _seen(state: RuminationState, name: str) -> Picture:
+    seen = pictures(state["messages"])
+    if name not in seen:
+        raise UsageError(f"view {name!r}: the pictures are {', '.join(seen)}")
+    return seen[name]
+
+
+def _last_turn(messages: list[AnyMessage]) -> Turn:
+    return next(read_reply(m) for m in reversed(messages) if isinstance(m, AIMessage))
+
+
+def _refuse(journal: Journal, reply: AIMessage, text: str) -> None:
+    """Answer a reply that can't be carried out, each of its calls where it has some."""
+    for call in [*reply.tool_calls, *reply.invalid_tool_calls]:
+        journal.add(ToolMessage(text, tool_call_id=str(call["id"]), status="error"))
+    if not reply.tool_calls and not reply.invalid_tool_calls:
+        journal.add(HumanMessage(text))
+
+
+def _announce(view: View, arguments: object) -> None:
+    place = {"frame": view.frame, "time": view.time, "size": str(view.size)}
+    if isinstance(arguments, Zoom):
+        _emit("region", of=arguments.view, box=[round(v) for v in view.region.corners], **place)
+    else:
+        _emit("frame", **place)
+
+
+def _emit(event: str, **data: Any) -> None:
+    """A custom stream event, for those who stream with `stream_mode="custom"`."""
+    get_stream_writer()({"event": event, **data})

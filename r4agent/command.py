@@ -1,0 +1,148 @@
+"""The command `r4`: ask, textworld, doctor.
+
+Promises: what a program reads goes to standard output, progress and errors to standard error; progress
+is drawn on a terminal only; errors are one line; the exit code says what happened:
+    0 answered · 1 no answer (not found, or the budget ended) · 2 wrong arguments · 3 the media can't be
+    used · 4 something is not installed · 5 the run failed · 70 a bug in r4agent · 130 interrupted
+Does not: hold logic of its own. Each subcommand calls the library as a user would.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r4agent import __version__
+from r4agent.errors import R4Error, one_line
+
+if TYPE_CHECKING:
+    from r4agent.graphs.rumination import Graph
+
+ANSWERED, NO_ANSWER, BUG, INTERRUPTED = 0, 1, 70, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except R4Error as error:
+        print(f"r4: {one_line(error, 500)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("r4: interrupted; what was seen until now is in the episode's log", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ANSWERED
+    except Exception as error:
+        if os.environ.get("R4_DEBUG"):
+            raise
+        print(
+            f"r4: internal error: {type(error).__name__}: {one_line(error)}; "
+            "set R4_DEBUG=1 for the traceback and please report it",
+            file=sys.stderr,
+        )
+        return BUG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="r4",
+        description="Ask a question about a text-rich video, document or picture.",
+        epilog="exit codes: 0 answered, 1 no answer, 2 wrong arguments, 3 media, 4 not installed, 5 failed",
+    )
+    parser.add_argument("--version", action="version", version=f"r4agent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    ask = commands.add_parser("ask", help="ask a question about a video, PDF, picture or folder")
+    ask.add_argument("media", metavar="VIDEO", help="video, gif, PDF, picture, or folder of pictures")
+    ask.add_argument("question", metavar="QUESTION")
+    ask.add_argument("--policy", default="ocr", metavar="ocr|MODULE:NAME", help="who looks (default: ocr)")
+    ask.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="turns, images, image_tokens, new_tokens, seconds, overview_images, …; may be repeated",
+    )
+    ask.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
+    ask.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    ask.set_defaults(run=_ask)
+
+    world = commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
+    world.add_argument("--level", type=int, required=True, metavar="L")
+    world.add_argument("--n", type=int, required=True, metavar="N", help="how many clips")
+    world.add_argument("--seed", type=int, default=0, metavar="S")
+    world.add_argument("--out", type=Path, required=True, metavar="DIR")
+    world.set_defaults(run=_textworld)
+
+    doctor = commands.add_parser("doctor", help="check this installation, and say what to change")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from r4agent.budget import Budget
+    from r4agent.graphs import create_rumination_graph, create_single_pass_graph
+    from r4agent.media import open_source
+    from r4agent.progress import live
+
+    budget = Budget.parse(options.budget)
+    open_source(options.media).close()  # a file that can't be opened is said before models are loaded
+    create = create_single_pass_graph if options.single_pass else create_rumination_graph
+    graph = create(options.policy, budget=budget, reader=_reader())
+    with live(options.media) as show:
+        result = _run(graph, {"media": options.media, "question": options.question}, show)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        from r4agent.progress import print_result
+
+        print_result(result)
+    return ANSWERED if result["answer"] is not None else NO_ANSWER
+
+
+def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run the graph, handing its custom events to `show`; returns the output."""
+    result: dict[str, Any] = {}
+    for mode, data in graph.stream(question, stream_mode=["custom", "values"]):
+        if mode == "custom":
+            show(data)
+        else:
+            result = data
+    return {key: result[key] for key in ("answer", "status", "supported", "evidence", "usage", "episode")}
+
+
+def _reader() -> Any:
+    """A reader to check answers with, where the extra `ocr` is installed; answers are else `unchecked`."""
+    from importlib.util import find_spec
+
+    from r4agent.media.store import home
+    from r4agent.reader import Reader
+
+    return Reader(cache=home() / "read") if find_spec("rapidocr") and find_spec("onnxruntime") else None
+
+
+def _textworld(options: argparse.Namespace) -> int:
+    from r4agent.progress import counter
+    from r4agent.textworld import generate
+
+    with counter("clips") as step:
+        out = generate(options.level, options.n, options.seed, options.out, progress=step)
+    print(out)
+    return ANSWERED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from r4agent.doctor import examine
+    from r4agent.progress import print_checks
+
+    checks = examine()
+    print_checks(checks)
+    return 0 if all(check.ok for check in checks) else 4

@@ -1,0 +1,38 @@
+"""From what a user names as the policy to a chat model.
+
+Promises: a chat model is taken as it is; `ocr` is the embedded reader; `MODULE:NAME` is imported and,
+unless it is a chat model already, called without arguments to make one.
+Does not: guess. An unknown name is an error that lists what there is.
+"""
+
+import importlib
+
+from langchain_core.language_models import BaseChatModel
+
+from r4agent.errors import MissingError, UsageError, one_line
+from r4agent.media.store import MediaStore
+from r4agent.reader import Reader
+
+
+def resolve(policy: str | BaseChatModel, *, store: MediaStore, reader: Reader | None) -> BaseChatModel:
+    """The chat model that `policy` names. store: where its pictures are. reader: for the ocr policy."""
+    if isinstance(policy, BaseChatModel):
+        return policy
+    if policy == "ocr":
+        from r4agent.policy.ocr import OcrPolicy
+
+        return OcrPolicy(store=store, reader=reader or Reader())
+    module, colon, name = policy.partition(":")
+    if not (module and colon and name):
+        raise UsageError(f"policy {policy!r}: give `ocr`, a chat model, or MODULE:NAME")
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise MissingError(
+            f"policy {policy!r}: {one_line(error)}; is it installed, or its folder on PYTHONPATH?"
+        ) from error
+    if not isinstance(made, BaseChatModel) and callable(made):
+        made = made()
+    if not isinstance(made, BaseChatModel):
+        raise UsageError(f"policy {policy!r}: is a {type(made).__name__}, not a LangChain chat model")
+    return made
