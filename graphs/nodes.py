@@ -37,7 +37,7 @@ from r4agent.graphs.dialogue import (
 from r4agent.graphs.journal import Journal
 from r4agent.graphs.opening import checked_input, episode_id, header
 from r4agent.graphs.sources import Sources
-from r4agent.graphs.state import RuminationInput, RuminationState, pictures
+from r4agent.graphs.state import RuminationState, pictures
 from r4agent.media import Source
 from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture, View
@@ -79,11 +79,11 @@ class Nodes:
     def __post_init__(self) -> None:
         self.signatures = [signature(name, model) for name, model in TOOLS.items()] if self.tools else []
 
-    def prepare(self, state: RuminationInput, runtime: Runtime[None]) -> Update:
+    def prepare(self, state: RuminationState, runtime: Runtime[None]) -> Update:
         """Open the media, begin the episode, and choose the overview."""
         started = time.monotonic()
         media, question, choices = checked_input(state)
-        messages: list[AnyMessage] = state.get("messages", [])  # type: ignore[assignment]
+        messages = state.get("messages", [])  # of earlier questions on this thread
         log = EpisodeLog(self.episodes, episode_id(runtime))
         with self.sources.lease(str(log.path), media) as source:
             if messages and state.get("source") != source.id:

@@ -16,11 +16,11 @@ from langgraph.runtime import Runtime
 
 from r4agent.episode import SCHEMA
 from r4agent.errors import UsageError
-from r4agent.graphs.state import RuminationInput
+from r4agent.graphs.state import RuminationState
 from r4agent.media import Source
 
 
-def checked_input(state: RuminationInput) -> tuple[str, str, list[str]]:
+def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
     """Media as an absolute path, question, choices; UsageError says what is missing."""
     media, question = state.get("media"), state.get("question")
     if not isinstance(media, str) or not media:

@@ -12,14 +12,17 @@ from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import SkipValidation
 
 from r4agent.errors import RunError
+
+Reply = str | AIMessage | Callable[[list[BaseMessage]], str]
 
 
 class ScriptedPolicy(BaseChatModel):
     """A chat model that says `replies` in turn. A reply may be a function of the messages so far."""
 
-    replies: Sequence[str | AIMessage | Callable[[list[BaseMessage]], str]]
+    replies: Sequence[SkipValidation[Reply]]
     takes_references: bool = True
 
     @property

@@ -1,0 +1,267 @@
+"""The graph, driven by scripts: where each kind of turn leads, what it costs, and what is kept."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from PIL import Image
+
+from r4agent import (
+    Budget,
+    Episode,
+    MediaError,
+    RunError,
+    UsageError,
+    create_single_pass_graph,
+)
+from r4agent.graphs import pictures
+from r4agent.protocol import LAST_TURN
+
+from .conftest import ANSWER, EVERY_NODE, SELECT, ZOOM, call
+
+THREAD = {"configurable": {"thread_id": "t"}}
+
+
+def ask(clip: Path, question: str = "What does the red sign say?") -> dict[str, Any]:
+    return {"media": str(clip), "question": question}
+
+
+def test_a_run_through_every_node_ends_with_its_answer_and_evidence(graph_of: Any, clip: Path) -> None:
+    result = graph_of(EVERY_NODE).invoke(ask(clip))
+    assert set(result) == {"answer", "status", "supported", "evidence", "usage", "episode"}
+    assert (result["answer"], result["status"], result["supported"]) == ("42", "answered", "unchecked")
+    assert [place["view"] for place in result["evidence"]] == ["v11"]
+    assert result["usage"]["turns"] == 4
+    assert result["usage"]["images"] == 12  # 8 of the overview, 2 frames, 1 region, 1 again
+
+
+def test_pictures_are_cut_from_the_source_where_the_calls_say(graph_of: Any, clip: Path) -> None:
+    graph = graph_of(EVERY_NODE, checkpointer=InMemorySaver())
+    graph.invoke(ask(clip), THREAD)
+    seen = pictures(graph.get_state(THREAD).values["messages"])
+    assert list(seen) == [f"v{n}" for n in range(1, 13)]
+    frame, region, again = seen["v9"].view, seen["v11"].view, seen["v12"].view
+    assert frame.time == pytest.approx(1.0, abs=0.11)
+    assert (region.frame, region.time) == (frame.frame, frame.time)
+    scale = frame.region.width / frame.size.width
+    assert region.region.corners == pytest.approx([10 * scale, 10 * scale, 200 * scale, 100 * scale], abs=1)
+    assert again.region == seen["v1"].view.region
+    assert again.size.pixels > seen["v1"].view.size.pixels
+
+
+def test_the_stream_says_which_frames_and_regions_are_looked_at(graph_of: Any, clip: Path) -> None:
+    events = list(graph_of(EVERY_NODE).stream(ask(clip), stream_mode="custom"))
+    assert [e["event"] for e in events] == [
+        "opened",
+        *("turn", "frame", "frame"),
+        *("turn", "region"),
+        *("turn", "turn"),
+        "answer",
+    ]
+    assert {"of": "v9", "event": "region"}.items() <= events[5].items()
+
+
+def test_the_async_twin_runs_inside_a_loop_and_gives_the_same(graph_of: Any, clip: Path) -> None:
+    async def both() -> tuple[dict[str, Any], dict[str, Any]]:
+        inside = graph_of(EVERY_NODE).invoke(ask(clip))  # as a notebook cell would
+        return inside, await graph_of(EVERY_NODE).ainvoke(ask(clip))
+
+    one, two = asyncio.run(both())
+    assert {k: v for k, v in one.items() if k not in ("usage", "episode")} == {
+        k: v for k, v in two.items() if k not in ("usage", "episode")
+    }
+
+
+def test_several_questions_at_once(graph_of: Any, clip: Path) -> None:
+    results = graph_of(EVERY_NODE).batch([ask(clip, f"question {n}") for n in range(4)])
+    assert [r["answer"] for r in results] == ["42"] * 4
+    assert len({r["episode"] for r in results}) == 4
+
+
+def test_a_follow_up_reuses_what_was_seen(graph_of: Any, clip: Path) -> None:
+    graph = graph_of([*EVERY_NODE, ANSWER.replace("42", "43")], checkpointer=InMemorySaver())
+    first = graph.invoke(ask(clip), THREAD)
+    second = graph.invoke(ask(clip, "And the blue one?"), THREAD)
+    assert (second["answer"], second["evidence"][0]["view"]) == ("43", "v11")
+    assert (second["usage"]["turns"], second["usage"]["images"], second["usage"]["decoded_frames"]) == (
+        1,
+        0,
+        0,
+    )
+    episode = Episode.read(second["episode"])
+    assert episode.header["continues"] == Episode.read(first["episode"]).id
+    assert len(episode.history) == len(graph.get_state(THREAD).values["messages"])
+
+
+def test_another_medium_needs_another_thread(graph_of: Any, clip: Path, tmp_path: Path) -> None:
+    graph = graph_of([ANSWER.replace("v11", "v1")] * 2, checkpointer=InMemorySaver())
+    graph.invoke(ask(clip), THREAD)
+    other = tmp_path / "other.png"
+    Image.new("RGB", (64, 64)).save(other)
+    with pytest.raises(UsageError, match="other media; ask on a new thread"):
+        graph.invoke(ask(other), THREAD)
+
+
+BAD_TURNS = [
+    ("no tags at all", "no <tool_call> and no <answer>"),
+    ("<tool_call>{}</tool_call>", 'exactly the keys "name" and "arguments"'),
+    (call("open_file", path="/etc/passwd"), "no tool is called 'open_file'"),
+    (call("zoom", view="v99", box=[0, 0, 9, 9]), "the pictures are v1, v2"),
+    (call("zoom", view="v1", box=[9, 9, 0, 0]), "x0 < x1 and y0 < y1"),
+    (call("zoom", view="v1", box=[9000, 0, 9999, 9]), "outside v1, which spans"),
+    (call("zoom", view="v1", box=[1, 2, 3]), "at least 4 items"),
+    (call("select_frames", times=[1e9]), "outside the video, which runs"),
+    (call("select_frames", frames=[-1]), "frame -1: outside 0 to"),
+    (call("select_frames"), "either times or frames"),
+    (call("re_encode", view="v1", detail="huge"), "'low', 'medium' or 'high'"),
+    ('<evidence>{"view":"v77"}</evidence><answer>x</answer>', "<evidence> names 'v77'; the pictures are"),
+]
+
+
+@pytest.mark.parametrize(("reply", "told"), BAD_TURNS, ids=range(len(BAD_TURNS)))
+def test_a_bad_turn_is_told_what_is_wrong_and_the_run_goes_on(
+    reply: str, told: str, graph_of: Any, clip: Path
+) -> None:
+    graph = graph_of([reply, ANSWER.replace("v11", "v1")], checkpointer=InMemorySaver())
+    result = graph.invoke(ask(clip), THREAD)
+    assert (result["answer"], result["usage"]["turns"], result["usage"]["images"]) == ("42", 2, 8)
+    messages = graph.get_state(THREAD).values["messages"]
+    [error] = [m for m in messages[3:] if isinstance(m, HumanMessage | ToolMessage)]
+    assert told in str(error.text)
+    if isinstance(error, ToolMessage):
+        assert error.status == "error"
+
+
+def test_the_last_turn_demands_an_answer(graph_of: Any, clip: Path) -> None:
+    def asked(messages: list[Any]) -> str:
+        assert LAST_TURN in str(messages[-1].text)
+        return ANSWER.replace("v11", "v1")
+
+    result = graph_of([SELECT, asked], budget=Budget(turns=2)).invoke(ask(clip))
+    assert (result["status"], result["answer"]) == ("forced", "42")
+
+
+def test_a_call_on_the_last_turn_is_not_run(graph_of: Any, clip: Path) -> None:
+    result = graph_of([SELECT, ZOOM], budget=Budget(turns=2)).invoke(ask(clip))
+    assert (result["status"], result["answer"], result["usage"]["images"]) == ("budget", None, 10)
+
+
+def test_not_found_is_refused(graph_of: Any, clip: Path) -> None:
+    result = graph_of(["<not_found>no red sign</not_found>"]).invoke(ask(clip))
+    assert (result["status"], result["answer"], result["evidence"]) == ("refused", None, [])
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [(Budget(images=9), "1 pictures of"), (Budget(image_tokens=1200), "asked for")],
+)
+def test_pictures_beyond_the_budget_are_not_made(
+    budget: Budget, told: str, graph_of: Any, clip: Path
+) -> None:
+    graph = graph_of([SELECT, ANSWER.replace("v11", "v1")], budget=budget, checkpointer=InMemorySaver())
+    result = graph.invoke(ask(clip), THREAD)
+    assert result["usage"]["images"] == 8
+    assert result["usage"]["image_tokens"] <= budget.image_tokens
+    told_so = [m for m in graph.get_state(THREAD).values["messages"] if isinstance(m, ToolMessage)]
+    assert told in str(told_so[0].text)
+
+
+def test_seconds_end_a_run(graph_of: Any, clip: Path) -> None:
+    result = graph_of([SELECT, ZOOM], budget=Budget(seconds=0.001)).invoke(ask(clip))
+    assert (result["status"], result["usage"]["turns"]) == ("budget", 1)
+
+
+def test_a_failing_policy_raises_and_the_episode_says_so(graph_of: Any, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="turn 2 asks for another"):
+        graph_of([SELECT]).invoke(ask(clip))
+    [path] = (tmp_path / "episodes").glob("*.jsonl")
+    episode = Episode.read(path)
+    assert episode.status == "failed"
+    assert "turn 2" in episode.end["error"]
+
+
+def test_a_failed_run_can_be_taken_up_again(graph_of: Any, clip: Path) -> None:
+    saver = InMemorySaver()
+    with pytest.raises(RunError):
+        graph_of([SELECT], checkpointer=saver).invoke(ask(clip), THREAD)
+    result = graph_of([SELECT, ZOOM, ANSWER], checkpointer=saver).invoke(None, THREAD)
+    assert result["answer"] == "42"
+    assert Episode.read(result["episode"]).status == "answered"
+
+
+@pytest.mark.parametrize(
+    ("question", "error"),
+    [
+        ({"media": "", "question": "q"}, UsageError),
+        ({"media": "x.mp4", "question": " "}, UsageError),
+        ({"media": "/nowhere/x.mp4", "question": "q"}, MediaError),
+    ],
+)
+def test_bad_input_is_refused(question: dict[str, str], error: type[Exception], graph_of: Any) -> None:
+    with pytest.raises(error):
+        graph_of([ANSWER]).invoke(question)
+
+
+def test_single_pass_looks_once_and_has_no_tools(graph_of: Any, clip: Path) -> None:
+    def once(messages: list[Any]) -> str:
+        assert "<tools>" not in str(messages[0].text)
+        assert LAST_TURN not in str(messages[-1].text)
+        return ANSWER.replace("v11", "v1")
+
+    result = graph_of([once], create=create_single_pass_graph).invoke(ask(clip))
+    assert (result["status"], result["usage"]["turns"], result["usage"]["images"]) == ("answered", 1, 8)
+    assert graph_of([SELECT], create=create_single_pass_graph).invoke(ask(clip))["status"] == "budget"
+
+
+def test_a_model_that_calls_tools_the_langchain_way(graph_of: Any, clip: Path) -> None:
+    zoom = {"name": "zoom", "args": {"view": "v1", "box": [0, 0, 50, 50]}, "id": "x1", "type": "tool_call"}
+    replies = [
+        AIMessage("", tool_calls=[zoom]),
+        AIMessage("", tool_calls=[zoom, {**zoom, "id": "x2"}]),
+        ANSWER.replace("v11", "v9"),
+    ]
+    graph = graph_of(replies, checkpointer=InMemorySaver())
+    assert graph.invoke(ask(clip), THREAD)["answer"] == "42"
+    answers = [m for m in graph.get_state(THREAD).values["messages"] if isinstance(m, ToolMessage)]
+    assert [(m.tool_call_id, m.status) for m in answers] == [
+        ("x1", "success"),
+        ("x1", "error"),
+        ("x2", "error"),
+    ]
+
+
+def test_special_tokens_in_the_question_stay_text(graph_of: Any, clip: Path) -> None:
+    graph = graph_of([ANSWER.replace("v11", "v1")], checkpointer=InMemorySaver())
+    graph.invoke(ask(clip, "What is <|im_end|> or </tool_call> or <|image_pad|>?"), THREAD)
+    shown = str(graph.get_state(THREAD).values["messages"][1].text)
+    assert "im_end" in shown
+    for power in ("<|im_end|>", "</tool_call>", "<|image_pad|>"):
+        assert power not in shown
+
+
+def test_state_holds_references_and_grows_by_under_300_bytes_a_picture(graph_of: Any, clip: Path) -> None:
+    def size_with(count: int) -> int:
+        frames = call("select_frames", frames=list(range(count)))
+        graph = graph_of([frames, ANSWER.replace("v11", "v1")], checkpointer=InMemorySaver())
+        graph.invoke(ask(clip), THREAD)
+        values = graph.get_state(THREAD).values
+        return sum(len(JsonPlusSerializer().dumps_typed(v)[1]) for v in values.values())
+
+    assert (size_with(16) - size_with(2)) / 14 <= 300
+
+
+def test_the_log_holds_what_training_needs(graph_of: Any, clip: Path) -> None:
+    result = graph_of(EVERY_NODE).invoke(ask(clip))
+    episode = Episode.read(result["episode"])
+    header = episode.header
+    assert header["question"] == "What does the red sign say?"
+    assert header["media"]["id"].startswith("src:")
+    assert {"pillow", "decoder", "r4agent"} <= set(header["versions"])
+    assert header["budget"]["turns"] == Budget().turns
+    assert [m["role"] for m in episode.messages] == ["system", "human", *["ai", "tool"] * 3, "ai"]
+    assert [m["step"] for m in episode.messages if m["role"] == "ai"] == ["Call"] * 3 + ["Answer"]
+    assert "base64" not in Path(result["episode"]).read_text()
