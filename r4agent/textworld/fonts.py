@@ -78,14 +78,6 @@ class Face:
         _, top, _, foot = ink_box(self, size, "H")
         return foot - top
 
-    def advance(self, size: int, text: str) -> float:
-        """How far the pen moves over `text`, in pixels."""
-        return float(self.at(size).getlength(text))
-
-    @property
-    def bold(self) -> bool:
-        return "bold" in self.name.lower()
-
     @property
     def slanted(self) -> bool:
         return any(word in self.name.lower() for word in ("italic", "oblique"))

@@ -11,8 +11,8 @@ from random import Random
 
 from r4agent.geometry import Size
 from r4agent.item import Item
-from r4agent.textworld.fonts import Face, ink_box, plain_fonts
-from r4agent.textworld.stage import Stage, place
+from r4agent.textworld.fonts import plain_fonts
+from r4agent.textworld.stage import Frames, Stage, Style
 from r4agent.textworld.words import CODE_LETTERS, SHORT_WORDS
 from r4agent.textworld.world import Clip, Colour, Corners, luma, overlap
 
@@ -52,11 +52,11 @@ def level0(seed: int) -> Clip:
     _backdrops(stage, rng)
     strings = _strings(rng, SIGNS)
     labels = rng.sample([c for c in CODE_LETTERS if c not in strings], SIGNS)
-    taken: list[tuple[int, int, Corners]] = []
+    taken: list[tuple[Frames, Corners]] = []
     for slot, colour in enumerate(rng.sample(sorted(COLOURS), SIGNS)):
         label = labels[slot] if rng.random() < 0.35 else None
-        first, stop = _span(rng, slot, stage.frames // SIGNS)
-        _sign(stage, rng, (first, stop), colour, strings[slot], label, taken)
+        frames = _slot(rng, slot, stage.frames // SIGNS)
+        _sign(stage, rng, frames, colour, strings[slot], label, taken)
     return stage.clip()
 
 
@@ -66,7 +66,7 @@ def panel(item: Item) -> Corners:
     return x0, y0, x1, y1
 
 
-def _span(rng: Random, slot: int, length: int) -> tuple[int, int]:
+def _slot(rng: Random, slot: int, length: int) -> Frames:
     """Frames of a slot's sign: they hold the slot's middle, begin and end within a quarter of its edges."""
     reach = max(1, length // 4)
     first = slot * length + rng.randint(-reach, reach)
@@ -80,7 +80,7 @@ def _backdrops(stage: Stage, rng: Random) -> None:
     edges = [stage.frames // SIGNS * cut for cut in (0, *cuts, SIGNS)]
     for first, stop in pairwise(edges):
         style = rng.choice(("plain", "fade", "cloud", "tiles", "blocks"))
-        stage.backdrop(first, stop, style, _muted(rng), _muted(rng))
+        stage.backdrop((first, stop), style, _muted(rng), _muted(rng))
 
 
 def _muted(rng: Random) -> Colour:
@@ -107,58 +107,54 @@ def _strings(rng: Random, count: int) -> list[str]:
 def _sign(
     stage: Stage,
     rng: Random,
-    span: tuple[int, int],
+    frames: Frames,
     colour: str,
     string: str,
     label: str | None,
-    taken: list[tuple[int, int, Corners]],
+    taken: list[tuple[Frames, Corners]],
 ) -> None:
-    face, size = _face(rng, stage.size.width)
-    x0, y0, x1, y1 = ink_box(face, size, string)
-    wide, high = x1 - x0, y1 - y0
+    fill = COLOURS[colour]
+    style = _style(rng, stage.size.width, (0, 0, 0) if luma(fill) > 120 else (255, 255, 255))
+    wide, high = style.ink(string)
     width = max(wide + 2 * round(wide * rng.uniform(0.25, 0.6)), rng.randint(90, 130))
     height = max(high + 2 * round(high * rng.uniform(0.6, 1.6)), rng.randint(34, 50))
-    left, top = _spot(rng, stage.size, span, (width, height), taken)
+    left, top = _spot(rng, stage.size, frames, (width, height), taken)
     box = (left, top, left + width, top + height)
-    fill = COLOURS[colour]
-    ink = (0, 0, 0) if luma(fill) > 120 else (255, 255, 255)
-    stage.shape(*span, box, fill, ink, radius=rng.choice((0, 0, 4, 8)))
-    spare = width - wide - 8, height - high - 8
-    middle = (rng.randint(spare[0] // 3, spare[0] * 2 // 3), rng.randint(spare[1] // 3, spare[1] * 2 // 3))
-    at = place(face, size, string, left + 4 + middle[0], top + 4 + middle[1])
-    text = stage.text(*span, at, string, face, size, ink, "sign", colour)
-    stage.ask(rng.choice(ASK_COLOUR).format(colour), "sign by colour", text, colour=colour, panel=box)
+    stage.shape(frames, box, fill, style.fill, radius=rng.choice((0, 0, 4, 8)))
+    dx, dy = (round(spare * rng.uniform(0.35, 0.65)) for spare in (width - wide, height - high))
+    text = stage.text(frames, style.place(string, left + dx, top + dy), string, style, "sign", colour)
+    stage.ask(rng.choice(ASK_COLOUR).format(colour), "sign by colour", text, colour=colour, panel=list(box))
     if label:
-        _label(stage, span, box, face, size, label)
-        stage.ask(rng.choice(ASK_LABEL).format(label), "sign by label", text, label=label, panel=box)
+        _label(stage, frames, box, style.tinted((255, 255, 255)), label)
+        stage.ask(rng.choice(ASK_LABEL).format(label), "sign by label", text, label=label, panel=list(box))
 
 
 LABEL = (26, 22)
 
 
-def _label(stage: Stage, span: tuple[int, int], sign: Corners, face: Face, size: int, label: str) -> None:
+def _label(stage: Stage, frames: Frames, sign: Corners, style: Style, label: str) -> None:
     """A grey tab that stands on the sign's upper left corner."""
     left, top = sign[0] + 6, sign[1] - LABEL[1]
-    stage.shape(*span, (left, top, left + LABEL[0], top + LABEL[1]), (70, 70, 70))
-    x0, y0, x1, y1 = ink_box(face, size, label)
-    at = place(face, size, label, left + (LABEL[0] - x1 + x0) // 2, top + (LABEL[1] - y1 + y0) // 2)
-    stage.text(*span, at, label, face, size, (255, 255, 255), "label", label)
+    stage.shape(frames, (left, top, left + LABEL[0], top + LABEL[1]), (70, 70, 70))
+    wide, high = style.ink(label)
+    at = style.place(label, left + (LABEL[0] - wide) // 2, top + (LABEL[1] - high) // 2)
+    stage.text(frames, at, label, style, "label", label)
 
 
-def _face(rng: Random, width: int) -> tuple[Face, int]:
+def _style(rng: Random, width: int, fill: Colour) -> Style:
     """A face and a size that can be read in the source and not in the thumbnail."""
     face = rng.choice(plain_fonts())
     tallest = HIDDEN * width / THUMBNAIL
     fit = [size for size in range(10, 26) if READABLE <= face.cap_height(size) <= tallest]
-    return face, rng.choice(fit)
+    return Style(face, rng.choice(fit), fill)
 
 
 def _spot(
     rng: Random,
     frame: Size,
-    span: tuple[int, int],
+    frames: Frames,
     size: tuple[int, int],
-    taken: list[tuple[int, int, Corners]],
+    taken: list[tuple[Frames, Corners]],
 ) -> tuple[int, int]:
     """A corner at which the sign and its tab touch no sign that stands at the same time."""
     margin, tab = 8, LABEL[1]
@@ -166,6 +162,6 @@ def _spot(
         left = rng.randint(margin, frame.width - size[0] - margin)
         top = rng.randint(margin + tab, frame.height - size[1] - margin)
         box = (left - margin, top - tab - margin, left + size[0] + margin, top + size[1] + margin)
-        if not any(a < span[1] and span[0] < b and overlap(box, other) for a, b, other in taken):
-            taken.append((*span, box))
+        if not any(a < frames[1] and frames[0] < b and overlap(box, other) for (a, b), other in taken):
+            taken.append((frames, box))
             return left, top

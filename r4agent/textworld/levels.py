@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from r4agent.errors import UsageError
 from r4agent.textworld.level0 import level0
+from r4agent.textworld.level2 import level2
 from r4agent.textworld.world import Clip
 
-LEVELS: dict[int, Callable[[int], Clip]] = {0: level0}
+LEVELS: dict[int, Callable[[int], Clip]] = {0: level0, 2: level2}
 
 
 def make_clip(level: int, seed: int) -> Clip:

@@ -18,6 +18,39 @@ from r4agent.item import Item, Span
 from r4agent.textworld.fonts import Face, ink_box
 from r4agent.textworld.world import Backdrop, Clip, Colour, Corners, Ink, Paint, Shape, Shown, Text, overlap
 
+Frames = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a text is written: face, pixels an em, colour."""
+
+    face: Face
+    size: int
+    fill: Colour
+
+    def width(self, string: str) -> int:
+        """How far the pen moves over `string`, in whole pixels."""
+        return round(self.face.at(self.size).getlength(string))
+
+    def ink(self, string: str) -> tuple[int, int]:
+        """Width and height of the ink of `string`."""
+        x0, y0, x1, y1 = ink_box(self.face, self.size, string)
+        return x1 - x0, y1 - y0
+
+    def place(self, string: str, left: int, top: int) -> tuple[int, int]:
+        """The origin that puts the ink's upper left corner at (left, top)."""
+        x0, y0, _, _ = ink_box(self.face, self.size, string)
+        return left - x0, top - y0
+
+    @property
+    def line(self) -> int:
+        """Distance of two baselines."""
+        return round(self.size * 1.4)
+
+    def tinted(self, fill: Colour) -> "Style":
+        return replace(self, fill=fill)
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -39,56 +72,44 @@ class Stage:
         self._texts: list[tuple[Ink, str, str]] = []
         self._questions: list[Question] = []
 
-    def backdrop(self, first: int, stop: int, style: str, colour: Colour, other: Colour) -> None:
+    def backdrop(self, frames: Frames, style: str, colour: Colour, other: Colour) -> None:
         """Fill the frame."""
         seed = self.rng.randrange(2**32)
-        self._paints.append(Backdrop(first, stop, self.size, style, colour, other, seed))
+        self._paints.append(Backdrop(*frames, self.size, style, colour, other, seed))
 
     def shape(
-        self,
-        first: int,
-        stop: int,
-        box: Corners,
-        fill: Colour,
-        outline: Colour | None = None,
-        radius: int = 0,
+        self, frames: Frames, box: Corners, fill: Colour, outline: Colour | None = None, radius: int = 0
     ) -> None:
         """Draw a rectangle over what is there."""
-        self._paints.append(Shape(first, stop, box, fill, outline, radius))
+        self._paints.append(Shape(*frames, box, fill, outline, radius))
 
     def text(
-        self,
-        first: int,
-        stop: int,
-        at: tuple[int, int],
-        string: str,
-        face: Face,
-        size: int,
-        fill: Colour,
-        kind: str,
-        role: str,
+        self, frames: Frames, at: tuple[int, int], string: str, style: Style, kind: str, role: str
     ) -> int:
         """Draw a new text with its origin, on the baseline, at `at`; returns its number."""
-        ink = Ink(first, stop, at[0], at[1], string, face, size, fill, text=len(self._texts))
+        ink = Ink(*frames, *at, string, style.face, style.size, style.fill, text=len(self._texts))
         self._texts.append((ink, kind, role))
         self._paints.append(ink)
         return ink.text
 
-    def again(self, number: int, first: int, stop: int, at: tuple[int, int]) -> None:
+    def again(self, number: int, frames: Frames, at: tuple[int, int]) -> None:
         """Draw text `number` once more, elsewhere, as when a terminal scrolls."""
         ink = self._texts[number][0]
-        self._paints.append(replace(ink, first=first, stop=stop, x=at[0], y=at[1]))
+        self._paints.append(replace(ink, first=frames[0], stop=frames[1], x=at[0], y=at[1]))
 
     def ask(self, words: str, kind: str, text: int | None, **meta: Any) -> None:
         """Ask something that text `text` answers; None marks a question that nothing here answers."""
         self._questions.append(Question(words, kind, text, meta))
 
-    def clip(self) -> Clip:
-        """The finished clip."""
+    def clip(self, per_kind: int = 100) -> Clip:
+        """The finished clip, with at most `per_kind` questions of a kind, drawn by lot."""
         texts = self._shown_texts()
         name = f"L{self.level}-{self.seed:010d}"
         asked = Counter(question.words for question in self._questions)
-        kept = [q for q in self._questions if asked[q.words] == 1 and self._fair(q, texts)]
+        fair = [q for q in self._questions if asked[q.words] == 1 and self._fair(q, texts)]
+        kinds = dict.fromkeys(q.kind for q in fair)
+        groups = ([q for q in fair if q.kind == kind] for kind in kinds)
+        kept = [q for group in groups for q in self.rng.sample(group, min(per_kind, len(group)))]
         items = tuple(self._item(f"{name}-q{i}", name, q, texts) for i, q in enumerate(kept))
         return Clip(
             name, self.level, self.seed, self.size, self.fps, self.frames, tuple(self._paints), texts, items
@@ -155,13 +176,7 @@ def holds(text: str, answer: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-def place(face: Face, size: int, string: str, left: int, top: int) -> tuple[int, int]:
-    """The origin that puts the ink's upper left corner at (left, top)."""
-    x0, y0, _, _ = ink_box(face, size, string)
-    return left - x0, top - y0
-
-
-def _without(span: tuple[int, int], hole: tuple[int, int]) -> list[tuple[int, int]]:
+def _without(span: Frames, hole: Frames) -> list[Frames]:
     """`span` less `hole`, as the zero, one or two spans that are left."""
     parts = (span[0], min(span[1], hole[0])), (max(span[0], hole[1]), span[1])
     return [part for part in parts if part[0] < part[1]]

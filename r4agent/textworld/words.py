@@ -20,3 +20,47 @@ torch tower train tulip tunnel turtle valley velvet violet walnut water whale wh
 window winter wolf wood yacht zebra zone
 """
 SHORT_WORDS = tuple(_SHORT_WORDS.split())
+
+TOOLS = (
+    "python", "node", "ruby", "cargo", "cmake", "sqlite3", "nginx", "rsync", "curl", "ffmpeg", "perl",
+    "gcc",
+)  # fmt: skip
+PACKAGES = (
+    "tidyframe", "quickparse", "lumen", "gridlock", "papertrail", "fastdiff", "mapkit", "sundial",
+    "oakdb",
+)  # fmt: skip
+FILES = (
+    "report.csv", "notes.md", "settings.yaml", "backup.tar", "index.html", "main.py", "users.json",
+    "model.bin", "invoice.pdf", "photo.png", "server.log", "Makefile", "setup.cfg", "schema.sql",
+    "intro.txt", "map.svg",
+)  # fmt: skip
+FOLDERS = (
+    "src", "docs", "tests", "build", "assets", "scripts", "deploy", "vendor", "legacy", "plugins",
+    "locale", "fixtures", "exports", "archive", "reports", "samples",
+)  # fmt: skip
+HOSTS = (
+    "mail.internal", "db.internal", "cache.internal", "build.internal", "files.internal",
+    "auth.internal",
+)  # fmt: skip
+SHOPS = (
+    "Corner Market", "Blue Door Bakery", "Harbor Foods", "Green Lane Grocers", "Sunrise Deli",
+    "Old Mill Store", "Station Kiosk", "Hilltop Pantry", "Riverside Cafe", "Night Owl Express",
+)  # fmt: skip
+GOODS = (
+    "Oat milk", "Rye bread", "Apples 1kg", "Green tea", "Eggs x10", "Butter", "Tomatoes", "Rice 500g",
+    "Coffee", "Yoghurt", "Olive oil", "Pasta", "Honey", "Cheddar", "Bananas", "Soap", "Paper towel",
+    "Dark choc", "Carrots", "Batteries", "Walnuts", "Lemonade", "Mustard", "Crackers", "Salmon",
+    "Spinach", "Candles", "Matches", "Cocoa", "Lentils", "Peanuts", "Granola", "Ginger", "Basil",
+    "Onions", "Pickles",
+)  # fmt: skip
+CITIES = (
+    "Lisbon", "Oslo", "Nairobi", "Lima", "Osaka", "Turin", "Quito", "Leeds", "Porto", "Bergen", "Accra",
+    "Hanoi", "Perth", "Graz", "Malaga", "Riga", "Tunis", "Denver", "Cork", "Gdansk",
+)  # fmt: skip
+NAMES = (
+    "A. Moreno", "B. Lindqvist", "C. Okafor", "D. Hartmann", "E. Rossi", "F. Tanaka", "G. Novak",
+    "H. Svensson", "I. Petrov", "J. Dubois", "K. Mensah", "L. Castillo", "M. Ferreira", "N. Haddad",
+    "O. Larsen", "P. Kowalski", "Q. Nguyen", "R. Banerjee", "S. Jansen", "T. Adeyemi", "U. Fischer",
+    "V. Costa", "W. Chen", "X. Romero", "Y. Suzuki", "Z. Ahmed", "A. Walsh", "B. Marino", "C. Yilmaz",
+    "D. Eriksen", "E. Popescu", "F. Quinn",
+)  # fmt: skip
