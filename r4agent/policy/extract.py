@@ -1,0 +1,338 @@
+"""From the lines of one screen and a question to what the answer might be.
+
+Promises: pure functions on text and boxes. A candidate is a piece of a line, word for word, with a score
+from 0 to 1: the share of the question's words that stand near it, the weightier words counting more.
+Does not: read pixels, reason, count, or put words together that do not stand together.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from r4agent.geometry import Box
+from r4agent.text import Line, normalise
+
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "black", "grey")
+
+_STOP = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "by",
+        "with",
+        "and",
+        "or",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "does",
+        "do",
+        "did",
+        "has",
+        "have",
+        "had",
+        "it",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "there",
+        "what",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "when",
+        "where",
+        "why",
+        "how",
+        "many",
+        "much",
+        "as",
+        "than",
+        "then",
+        "into",
+        "over",
+        "under",
+        "after",
+        "before",
+        "while",
+        "during",
+        "right",
+        "if",
+        "can",
+        "could",
+        "will",
+        "would",
+        "shown",
+        "show",
+        "shows",
+        "says",
+        "say",
+        "said",
+        "read",
+        "reads",
+        "written",
+        "appear",
+        "appears",
+        "according",
+        "give",
+        "gives",
+        "given",
+        "see",
+        "seen",
+        "appeared",
+        "called",
+        "named",
+        "name",
+        "me",
+        "tell",
+        "please",
+        "i",
+        "you",
+        "text",
+        "screen",
+        "video",
+        "frame",
+        "page",
+        "picture",
+        "slide",
+        "document",
+        "image",
+        "long",
+        "large",
+        "big",
+        "high",
+        "old",
+    ]
+)
+# Words for things on a screen: they say what kind of thing it is, and seldom stand on it.
+_THINGS = frozenset(
+    [
+        "sign",
+        "label",
+        "labelled",
+        "tooltip",
+        "pop-up",
+        "popup",
+        "menu",
+        "entry",
+        "entries",
+        "line",
+        "list",
+        "column",
+        "row",
+        "table",
+        "cell",
+        "title",
+        "header",
+        "view",
+        "dialog",
+        "window",
+        "tab",
+        "button",
+        "icon",
+        "chart",
+        "message",
+        "box",
+        "field",
+        "panel",
+        "banner",
+        "receipt",
+        "terminal",
+        "value",
+        "number",
+        "total",
+        "first",
+        "last",
+        "next",
+        "new",
+        "key",
+        "shown",
+        "time",
+        "date",
+        "version",
+        "hash",
+        "code",
+        "statement",
+    ]
+)
+_WORD = re.compile(r"[#$€£]?\w+(?:[-_.:/@;,]\w+)*%?")
+_QUOTED = re.compile(r"[\"“']([^\"“”']{2,80})[\"”'](?!\w)")
+_HEAD = re.compile(
+    r"\b(?P<ask>how many|how much|how large|how big|how long|how old|how high|what|which|who|when)\b"
+    r"(?: (?:is|are|was|were)\b)?(?: the\b)?(?P<head>(?: (?!(?:of|in|for|on|at|with|that|to|does|do|did|is|are"
+    r"|was|were|has|have|right|below|above|shown|given)\b)[^\s?]+){0,5})",
+    re.IGNORECASE,
+)
+_NUMBER = r"(?<![\w.])[#$€£+-]?\d+(?:[.,:]\d+)*(?:\s?%|\s?(?:[kKMGT]i?[Bb]|[mµn]?s|min|h|fps|[kMG]?Hz|px|[ckm]?m|k?g|[kM]?W|EUR|USD)\b)?"
+_DATE = (
+    r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
+    r"|(?:\d{1,2}\.? )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?(?: \d{1,2},?)?(?: \d{4})?"
+)
+# (what the question asks for, what a token of it looks like); the first that is asked for counts.
+_KINDS = (
+    (r"timecode", r"\d\d:\d\d:\d\d[:;.,]\d\d+"),
+    (r"\b(?:date|day|when)\b", _DATE),
+    (r"\btime\b", r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?"),
+    (r"\bversion\b", r"(?<![\w.])v?\d+(?:\.\d+)+(?:[-+]\w+)?"),
+    (r"\b(?:hash|commit|revision|sha|digest|checksum)\b", r"\b(?=[a-f]*\d)[0-9a-f]{7,64}\b"),
+    (r"\b(?:path|file|filename|directory|folder)\b", r"[~.]?/?[\w@.-]+(?:/[\w@.-]+)+|[\w-]+\.[A-Za-z]\w{0,5}\b"),
+    (r"\b(?:url|link|address|site|website)\b", r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.]+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?"),
+    (r"how (?:many|much|large|big|long|old|high)|percent|\b(?:number|count|counter|total|price|cost|amount|port|"
+     r"latency|value|size|temperature|rate|score|sum|balance|tax|quantity|duration|speed|depth)\b", _NUMBER),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """words: (a word or quoted phrase in normal form, its weight). kind: the pattern of the token asked
+    for, None where any text may be the answer. colour: of the thing the text stands on, if one is named."""
+
+    text: str
+    words: tuple[tuple[str, float], ...]
+    kind: re.Pattern[str] | None
+    colour: str | None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible answer, the line it stands in, and how well the question's words stand around it."""
+
+    text: str
+    line: Line
+    score: float
+
+
+def understand(text: str, choices: Sequence[str] = ()) -> Question:
+    """What a question asks for, and by which words the place can be known."""
+    words: dict[str, float] = {}
+    for phrase in _QUOTED.findall(text):
+        words[normalise(phrase)] = 3.0
+    rest = _QUOTED.sub(" ", text)
+    colour = next((c for c in COLOURS if re.search(rf"\b{c}\b", rest, re.IGNORECASE)), None)
+    for at, match in enumerate(_WORD.finditer(rest)):
+        word = normalise(match[0])
+        if word and word not in _STOP and word != colour:
+            words.setdefault(word, _weight(match[0], first=at == 0))
+    return Question(text, tuple(words.items()), _kind(text), colour, tuple(choices))
+
+
+def _weight(word: str, *, first: bool) -> float:
+    if normalise(word) in _THINGS:
+        return 0.3
+    if re.search(r"\d|[-_./@]|\w[A-Z]", word) or (len(word) == 1 and word.isupper()):
+        return 2.0  # an identifier, a number: seldom there by chance
+    return 1.5 if word[0].isupper() and not first else 1.0
+
+
+def _kind(text: str) -> re.Pattern[str] | None:
+    match = _HEAD.search(text)
+    if match is None:
+        return None
+    head = f"{match['ask']} {match['head']}"
+    return next((re.compile(p) for cue, p in _KINDS if re.search(cue, head, re.IGNORECASE)), None)
+
+
+def candidates(
+    question: Question, lines: Sequence[Line], colour_of: Callable[[Line], str] | None = None
+) -> list[Candidate]:
+    """What the lines of one screen offer, the best first. colour_of names what a line stands on; needed
+    only where the question names a colour."""
+    hits = [[(line, m) for line in lines if (m := found(word, line.text))] for word, _ in question.words]
+    total = sum(weight for _, weight in question.words) + (2.0 if question.colour else 0.0)
+    offered = []
+    for line, text, trust in _offers(question, lines, hits):
+        if _repeats(question, text):
+            continue
+        near = sum(
+            weight * max((m * nearness(line, other) for other, m in hit), default=0.0)
+            for (_, weight), hit in zip(question.words, hits, strict=True)
+        )
+        if question.colour and colour_of:
+            near += 2.0 * (colour_of(line) == question.colour)
+        offered.append(Candidate(text, line, trust * near / total if total else 0.0))
+    return sorted(offered, key=lambda c: (-c.score, -c.line.score, -c.line.box.height))
+
+
+def found(word: str, text: str) -> float:
+    """How surely a word or phrase in normal form stands in a text: 1 as a whole, less when it is part of
+    a longer word or differs by what a reader or an ending may change, 0 when it does not."""
+    from rapidfuzz import fuzz  # loaded here: it comes with the extra `ocr`
+
+    text = normalise(text)
+    if word == text or re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
+        return 1.0
+    if len(word) < 3:
+        return 0.0
+    if len(word) >= 4 and word in text:
+        return 0.9
+    ratio = fuzz.partial_ratio(word, text) if len(text) >= len(word) else fuzz.ratio(word, text)
+    allowed = 88 if any(c.isdigit() for c in word) else 78
+    return 0.85 * ratio / 100 if len(word) >= 5 and ratio >= allowed else 0.0
+
+
+def nearness(line: Line, other: Line) -> float:
+    """How much `other` says about `line`: itself most, then its row, its column, its surroundings."""
+    if line is other:
+        return 1.0
+    a, b = line.box, other.box
+    high = max(min(a.height, b.height), 1.0)
+    dx, dy = max(a.x0 - b.x1, b.x0 - a.x1, 0.0), max(a.y0 - b.y1, b.y0 - a.y1, 0.0)
+    if _same_row(a, b):
+        return max(0.92 - 0.004 * dx / high, 0.7)
+    if dx == 0 and b.y0 < a.y0:  # above, as a label or the head of a column
+        return max(0.9 - 0.02 * dy / high, 0.55)
+    if dx <= 4 * high and dy <= 3 * high:
+        return 0.75
+    return max(0.5 - 0.01 * (dx + dy) / high, 0.2)
+
+
+def _offers(
+    question: Question, lines: Sequence[Line], hits: Sequence[Sequence[tuple[Line, float]]]
+) -> Iterator[tuple[Line, str, float]]:
+    """(line, piece of it, trust in it as an answer)."""
+    if question.choices:
+        for choice in question.choices:
+            yield from ((line, choice, 1.0) for line in lines if found(normalise(choice), line.text) >= 0.8)
+        return
+    if question.kind is not None:
+        for line in lines:
+            yield from ((line, match[0].strip(), 1.0) for match in question.kind.finditer(line.text))
+        return
+    for line in lines:
+        here = [
+            word
+            for (word, _), hit in zip(question.words, hits, strict=True)
+            if any(o is line for o, _ in hit)
+        ]
+        label, colon, rest = line.text.partition(":")
+        if here and colon and rest.strip() and any(found(word, label) for word in here):
+            yield line, rest.strip(), 1.0
+        # A line that holds the question's words is a place to look by; what stands beside it answers.
+        share = sum(len(word) for word in here) / max(len(normalise(line.text)), 1)
+        yield line, line.text, 1.0 - 0.5 * min(share, 1.0)
+
+
+def _repeats(question: Question, text: str) -> bool:
+    """Whether a piece only says what the question says."""
+    asked = f" {' '.join(_WORD.findall(normalise(question.text)))} "
+    said = _WORD.findall(normalise(text))
+    return not question.choices and all(f" {word} " in asked for word in said)
+
+
+def _same_row(a: Box, b: Box) -> bool:
+    return min(a.y1, b.y1) - max(a.y0, b.y0) >= 0.5 * min(a.height, b.height)
