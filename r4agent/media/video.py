@@ -1,62 +1,259 @@
-"""Frames of a video file, by index, with the container's own presentation times."""
+"""Frames of a video file by index, each proven by the container's own timestamp.
 
-from bisect import bisect_right
+Promises: `times` are presentation times as the container states them, edit lists applied; the picture
+delivered for index i is the one that carries the i-th timestamp, checked on every frame, so a seek that
+lands in the wrong place is noticed and repeated further back. Frames of one GOP are decoded once, and
+those that nobody wants and nothing depends on (H.264 says which) not at all.
+Does not: play sound, follow playlists, or repair a damaged stream: a frame that cannot be decoded is a
+MediaError.
+
+Why PyAV and not decord2 3.4: decord counts frames from where it believes a seek landed and hands out no
+timestamp to check by. It returns a wrong picture, without a word, for open GOPs, edit lists, AVI with
+B-frames and streams that do not start on a keyframe, and never returns from MPEG-TS and FLV. Nor can it
+stand beside PyAV: it loads its ffmpeg with RTLD_GLOBAL, and PyAV's calls then bind to that one.
+"""
+
+import os
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from PIL import Image
 
 from r4agent.errors import MediaError, one_line
 from r4agent.geometry import Size
 from r4agent.media.limits import Limits
 
-THREADS = 2
+THREADS = min(4, os.cpu_count() or 1)  # decoder threads; the pictures do not depend on it
+NEAR = 8  # frames ahead that are cheaper to decode through than to seek past
+
+# Containers that hold their own data: no playlist that points at other files, no device, no network.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,h264,hevc,ivf,obu,mpegvideo"
+OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 
 class Video:
-    kind = "video"
+    """An opened video. `decode` takes any indices, call after call; not safe in two threads at once."""
+
+    kind: Literal["video"] = "video"
+    name = f"av {av.__version__}"
 
     def __init__(self, path: Path, limits: Limits) -> None:
+        self._path, self._limits = path, limits
+        self._reformatter = VideoReformatter()
+        self._frames: Iterator[tuple[int, VideoFrame]] = iter(())
+        self._passed: int | None = None  # timestamp of the last frame the decoder gave
+        self._goal = 0  # frames before this timestamp may have been left out since the last seek
+        self._wanted: frozenset[int] = frozenset()
+        self._size: Size | None = None
         try:
-            self._container = av.open(str(path), mode="r")
-            self._stream = self._container.streams.video[0]
-            packets = [p for p in self._container.demux(self._stream) if p.pts is not None]
-        except (av.FFmpegError, IndexError) as error:
-            raise MediaError(f"{path}: not a video that can be opened ({one_line(error)})") from error
-        base = self._stream.time_base
-        assert base is not None
-        self._pts = sorted(p.pts for p in packets if p.pts is not None)
-        self._keys = sorted(p.pts for p in packets if p.is_keyframe and p.pts is not None)
-        self.times: NDArray[np.float64] | None = np.array([float(p * base) for p in self._pts])
-        self.duration: float | None = float(self.times[-1] - self.times[0]) if len(self._pts) else 0.0
+            self._open()
+            self._read_index()
+            for _, picture in self.decode([0]):
+                self._size = Size(picture.shape[1], picture.shape[0])
+        except av.FFmpegError as error:
+            raise MediaError(
+                f"{path}: not a picture, PDF or video that can be decoded ({one_line(error)}); "
+                "check that the file is complete"
+            ) from error
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._container = av.open(str(self._path), mode="r", options=OPTIONS)
+        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise MediaError(f"{self._path}: holds no video stream; give a file with pictures in it")
+        self._stream: VideoStream = max(streams, key=lambda s: (s.width * s.height, -s.index))
+        if self._stream.codec_context is None:
+            raise MediaError(f"{self._path}: its codec has no decoder here; convert it to H.264 first")
+        self._check_size(self._stream.width, self._stream.height)
+        for other in self._container.streams:
+            if other.index != self._stream.index:
+                other.discard = Discard.all
         self._stream.codec_context.thread_count = THREADS
         self._stream.codec_context.thread_type = "AUTO"  # type: ignore[assignment]
+
+    def _read_index(self) -> None:
+        """One pass over the packets: every frame's timestamp, and where decoding can start."""
+        stamps, keys = array("q"), []
+        end, whole, reordered = -(2**63), True, False
+        for packet in self._container.demux(self._stream):
+            if not packet.size:
+                continue
+            if packet.pts is None:
+                whole = False
+                continue
+            if packet.is_keyframe:
+                keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+            # Not shown: what comes before the first keyframe, its leading frames, what an edit list cuts.
+            if not keys or packet.pts < keys[0][0] or packet.is_discard:
+                continue
+            reordered |= bool(stamps) and packet.pts < stamps[-1]
+            stamps.append(packet.pts)
+            end = max(end, packet.pts + (packet.duration or 0))
+            self._check_count(len(stamps))
+        # AVI holds decoding times only; what is offered as presentation times is then a guess.
+        guessed = (
+            "avi" in self._container.format.name
+            and self._stream.codec_context.has_b_frames
+            and not reordered
+        )
+        base = self._stream.time_base or Fraction(1)
+        self._counted = not whole or not stamps or guessed or len(set(stamps)) < len(stamps)
+        if self._counted:
+            stamps, end, base = self._count_frames(base)
+            keys = [(stamps[0], stamps[0])]
+        self._pts, self._keys = array("q", sorted(stamps)), sorted(keys)
         self.count = len(self._pts)
-        self.name = f"av {av.__version__}"
-        first = next(iter(self.decode([0])))[1]
-        self._size = Size(first.shape[1], first.shape[0])
+        self.times: NDArray[np.float64] = np.array(self._pts, np.float64) * base.numerator / base.denominator
+        self.duration = float((end - self._pts[0]) * base)
+
+    def _count_frames(self, base: Fraction) -> tuple["array[int]", int, Fraction]:
+        """Stamps for a stream whose packets have no sound ones: decode it all, in the order frames come.
+
+        The k-th frame gets the k-th timestamp seen, or k / frame rate where there are none.
+        """
+        self._rewind()
+        seen: list[int | None] = []
+        for packet in self._container.demux(self._stream):
+            seen += [frame.pts for frame in self._decoded(packet)]
+            self._check_count(len(seen))
+        if not seen:
+            raise MediaError(f"{self._path}: no frame of it can be decoded; check that the file is complete")
+        stamped = {pts for pts in seen if pts is not None}
+        rate = self._stream.guessed_rate or Fraction(25)
+        if len(stamped) == len(seen):
+            return array("q", sorted(stamped)), max(stamped) + round(1 / rate / base), base
+        return array("q", range(len(seen))), len(seen), 1 / rate
+
+    def _check_count(self, count: int) -> None:
+        if count > self._limits.frames:
+            raise MediaError(f"{self._path}: more than {self._limits.frames} frames; cut it into parts")
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._limits.frame_pixels:
+            raise MediaError(
+                f"{self._path}: frames of {width}x{height} are more than the {self._limits.frame_pixels} "
+                "pixels allowed; scale it down first"
+            )
+
+    # -- access ------------------------------------------------------------------------------------
 
     def size_of(self, index: int) -> Size:
+        assert self._size is not None
         return self._size
 
     def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Each index with its RGB picture, for ascending, unique indices."""
-        wanted = list(indices)
-        while wanted:
-            self._container.seek(self._pts[wanted[0]], stream=self._stream)
-            for frame in self._container.decode(self._stream):
-                if frame.pts is None or frame.pts < self._pts[wanted[0]]:
-                    continue
-                picture = frame.to_ndarray(format="rgb24")
-                turns = round(frame.rotation / 90) % 4
-                yield wanted.pop(0), np.ascontiguousarray(np.rot90(picture, turns))
-                if not wanted or self._key_before(wanted[0]) > frame.pts:
-                    break
+        """Each of `indices` (ascending, unique) with its upright RGB picture, height x width x 3."""
+        due = deque(indices)
+        self._wanted = frozenset(self._pts[i] for i in due)
+        while due:
+            target, key = self._pts[due[0]], self._key(due[0])
+            frame = self._advance(target) if self._is_ahead(due[0]) else None
+            back = 0
+            while frame is None:  # a seek may land late, or on a keyframe that is none: go further back
+                start = max(0, key - back)
+                self._seek(start)
+                frame = self._advance(target)
+                if frame is None and start == 0:
+                    raise MediaError(
+                        f"{self._path}: frame {due[0]} cannot be decoded; the file is damaged there"
+                    )
+                back = 2 * back + 1
+            yield due.popleft(), self._picture(frame)
 
-    def _key_before(self, index: int) -> int:
-        return self._keys[max(0, bisect_right(self._keys, self._pts[index]) - 1)]
+    def _advance(self, target: int) -> VideoFrame | None:
+        """Decode on to the frame stamped `target`; None when it does not come."""
+        self._goal = target
+        for stamp, frame in self._frames:
+            self._passed = stamp
+            if stamp >= target:
+                return frame if stamp == target else None
+        self._passed = None
+        return None
+
+    def _is_ahead(self, index: int) -> bool:
+        """Whether decoding on from here gets to the frame, and sooner than a seek does."""
+        target = self._pts[index]
+        if self._passed is None or target <= self._passed or target < self._goal:
+            return False
+        here = bisect_left(self._pts, self._passed)
+        return index - here <= NEAR or self._keys[self._key(index)][0] <= self._passed
+
+    def _key(self, index: int) -> int:
+        """The last keyframe shown at or before the frame: a leading frame of an open GOP needs the GOP
+        before its own."""
+        return max(0, bisect_right(self._keys, (self._pts[index], 2**62)) - 1)
+
+    def _seek(self, key: int) -> None:
+        pts, dts = self._keys[key]
+        if self._counted:
+            self._rewind()
+        else:  # MPEG streams are searched by decoding time, the others' indices by presentation time
+            by_dts = self._container.format.name.startswith("mpeg")
+            self._container.seek(dts if by_dts else pts, stream=self._stream)
+        self._passed = None
+        self._frames = self._count_up() if self._counted else self._from_key(pts)
+
+    def _rewind(self) -> None:
+        self._container.close()
+        self._open()
+
+    def _count_up(self) -> Iterator[tuple[int, VideoFrame]]:
+        frames = (f for packet in self._container.demux(self._stream) for f in self._decoded(packet))
+        yield from zip(self._pts, frames, strict=False)
+
+    def _from_key(self, latest: int) -> Iterator[tuple[int, VideoFrame]]:
+        """Frames from the first keyframe on; none at all if that comes after `latest`."""
+        context = self._stream.codec_context
+        lean = context.name == "h264"  # the one codec whose "nothing refers to this" is reliable
+        started = False
+        for packet in self._container.demux(self._stream):
+            if not started and packet.size:
+                if not packet.is_keyframe:
+                    continue
+                if packet.pts is None or packet.pts > latest:
+                    return
+                started = True
+            if lean:
+                idle = packet.pts is not None and packet.pts < self._goal and packet.pts not in self._wanted
+                context.skip_frame = "NONREF" if idle else "DEFAULT"
+            yield from ((f.pts, f) for f in self._decoded(packet) if f.pts is not None)
+
+    def _decoded(self, packet: "av.Packet[VideoStream]") -> list[VideoFrame]:
+        try:
+            return packet.decode()
+        except av.InvalidDataError:  # this packet is damaged; whoever wants its frame is told
+            return []
+
+    def _picture(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        self._check_size(frame.width, frame.height)
+        if any(component.is_alpha for component in frame.format.components):
+            rgba = Image.fromarray(self._reformatter.reformat(frame, format="rgba").to_ndarray())
+            white = Image.new("RGBA", rgba.size, "white")
+            rgb = np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
+        else:
+            rgb = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+        turns = round(frame.rotation / 90) % 4
+        picture = np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+        if self._size and (picture.shape[1], picture.shape[0]) != (self._size.width, self._size.height):
+            raise MediaError(
+                f"{self._path}: its frames change from {self._size} to {picture.shape[1]}x{picture.shape[0]};"
+                " convert it to one size first"
+            )
+        return picture
 
     def close(self) -> None:
         self._container.close()
