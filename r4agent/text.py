@@ -87,31 +87,26 @@ def contains(lines: Sequence[Line], answer: str) -> Match:
     if not count:
         return best
     for chain in _chains(lines):
-        text, starts = "", []
-        for line in chain:
-            text += " " if text else ""
-            starts.append(len(text))
-            text += normalise(line.text)
-        for start, end in _windows(text, count, starts[-1]):
+        texts = [normalise(line.text) for line in chain]
+        text = " ".join(texts)
+        for start, end in _windows(text, count, len(texts[0]), len(text) - len(texts[-1])):
             if min(end - start, len(wanted)) <= best.score * max(end - start, len(wanted)):
                 continue  # even as a part of the other it could not score more
             score = Levenshtein.normalized_similarity(text[start:end], wanted, score_cutoff=best.score)
             if score > best.score:
-                touched = [at for at, begin in enumerate(starts) if begin < end]
-                first = max(at for at in touched if starts[at] <= start)
-                best = Match(score, tuple(chain[at] for at in touched[first:]))
+                best = Match(score, chain)
         if best.score == 1.0:
             break
     return best
 
 
-def _windows(text: str, count: int, last_line: int) -> Iterator[tuple[int, int]]:
-    """Runs of about `count` tokens (OCR splits and merges words) that reach into the last line."""
+def _windows(text: str, count: int, first_ends: int, last_starts: int) -> Iterator[tuple[int, int]]:
+    """Runs of about `count` tokens (OCR splits and merges words) from the first line into the last."""
     tokens = [match.span() for match in _TOKEN.finditer(text)]
     for size in range(max(1, count // 2), count + 3):
         for begin in range(len(tokens) - size + 1):
             start, end = tokens[begin][0], tokens[begin + size - 1][1]
-            if end > last_line:
+            if start < first_ends and end > last_starts:
                 yield start, end
 
 
