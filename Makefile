@@ -1,5 +1,5 @@
-# make demo | make test: each sets up .venv by itself. PYTHON picks the interpreter, PYTEST adds arguments.
-PYTHON ?= python3
+# make demo | make test: each sets up .venv by itself. PYTHON=python3.12 picks the interpreter,
+# PYTEST="-k name" adds arguments.
 PYTEST ?=
 BIN := .venv/bin
 CLIP := examples/demo.mp4
