@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from r4agent.textworld.stage import Frames, Stage, Style
-from r4agent.textworld.window import THEMES, inset, text_style, window
+from r4agent.textworld.window import THEMES, bar_height, settle, text_style, window
 from r4agent.textworld.words import CITIES, NAMES, SHORT_WORDS
 from r4agent.textworld.world import Colour, Corners
 
@@ -53,11 +53,13 @@ SECTIONS: dict[str, dict[str, Value]] = {
 
 
 def form(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
-    """Sections that share `frames`, in a window that fills `area`."""
+    """Sections that share `frames`, in a window in `area`."""
     theme = rng.choice(THEMES)
     style = text_style(rng, theme)
-    x0, y0, x1, _ = inset(window(stage, frames, area, "Settings", style, theme), 0, 0)
-    step = round(style.line * rng.uniform(1.5, 2.0))
+    step = round(style.line * rng.uniform(1.5, 2.5))
+    wide = round((area[2] - area[0]) * rng.uniform(0.6, 1))
+    box = settle(rng, area, wide, bar_height(style) + 6 * step)
+    x0, y0, x1, _ = window(stage, frames, box, "Settings", style, theme)
     side = x0 + max(style.width(name) for name in SECTIONS) + 3 * style.size
     names = rng.sample(sorted(SECTIONS), len(SECTIONS))
     opened = names[: min(rng.randint(2, 3), (frames[1] - frames[0]) // stage.fps)]

@@ -37,7 +37,10 @@ def level2(seed: int) -> Clip:
     fps = rng.choice((10, 12, 15, 20, 25))
     stage = Stage(2, seed, rng.choice(SIZES), fps, frames=fps * rng.randint(8, 20))
     whole = (0, stage.frames)
-    stage.backdrop(whole, rng.choice(("plain", "fade", "cloud", "blocks")), _wall(rng), _wall(rng))
+    wall = _wall(rng)
+    shift = rng.randint(-30, 25)
+    red, green, blue = (max(0, tone + shift + rng.randint(-8, 8)) for tone in wall)
+    stage.backdrop(whole, rng.choice(("plain", "fade", "cloud", "blocks", "tiles")), wall, (red, green, blue))
     _clock(stage, rng)
     area = (0, BAR, stage.size.width, stage.size.height)
     names = rng.sample(sorted(SCENES), rng.randint(1, 3 if stage.frames > 12 * fps else 2))
@@ -51,8 +54,9 @@ def level2(seed: int) -> Clip:
 
 
 def _wall(rng: Random) -> Colour:
-    """A colour for the desktop's background."""
-    red, green, blue = (rng.randint(30, 190) for _ in range(3))
+    """A subdued colour for the desktop's background, dark or light."""
+    grey = rng.choice((rng.randint(30, 90), rng.randint(110, 190)))
+    red, green, blue = (grey + rng.randint(-25, 35) for _ in range(3))
     return red, green, blue
 
 

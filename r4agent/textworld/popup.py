@@ -17,6 +17,7 @@ SUBJECTS = (
     "backup", "battery", "update", "printer", "calendar", "network", "download", "security", "storage",
     "message", "sync", "camera",
 )  # fmt: skip
+METRICS = ("load", "visits", "price", "heat", "flow", "noise", "speed", "demand")
 
 
 def popups(stage: Stage, rng: Random, area: Corners) -> list[str]:
@@ -109,7 +110,10 @@ def _tooltip(
     stage: Stage, rng: Random, frames: Frames, area: Corners, subject: str, style: Style, theme: Theme
 ) -> None:
     """A small box beside the pointer: a label and a value."""
-    label, value = f"{subject} since {rng.randint(2, 12)}:00", f"{rng.randint(10, 999)}.{rng.randint(0, 9)}"
+    label, value = (
+        f"{rng.choice(METRICS)} at {rng.randint(2, 12)}:00",
+        f"{rng.randint(10, 999)}.{rng.randint(0, 9)}",
+    )
     width = style.width(f"{label}: {value}") + style.size
     left, top = _corner(rng, area, width, style.line + 6, middle=True)
     stage.shape(frames, (left, top, left + width, top + style.line + 6), theme.ground, theme.dim)

@@ -7,11 +7,12 @@ from random import Random
 
 from r4agent.textworld.fonts import mono_fonts, plain_fonts
 from r4agent.textworld.stage import Frames, Stage, Style
+from r4agent.textworld.window import settle
 from r4agent.textworld.words import GOODS, SHOPS
 from r4agent.textworld.world import Corners
 
-Row = tuple[str, str, str | None]
-"""What stands left, what stands right, and the question that the right side answers."""
+Row = tuple[str, str, str]
+"""What stands left, what stands right, and the question that the right side answers; all empty: a rule."""
 
 INK, PAPER, EDGE = (40, 40, 44), (250, 249, 243), (190, 188, 180)
 
@@ -26,26 +27,22 @@ def receipt(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
         style = Style(face, style.size - 1, INK)
     width = max(style.width(f"{left}      {right}") for left, right, _ in rows) + 4 * style.size
     height = style.line * (len(rows) + 5)
-    left, top = rng.randint(area[0], area[2] - width), rng.randint(area[1], area[3] - height)
-    right = left + width
-    stage.shape(frames, (left, top, right, top + height), PAPER, EDGE)
+    left, top, right, bottom = settle(rng, area, width, height)
+    stage.shape(frames, (left, top, right, bottom), PAPER, EDGE)
     y = top + 2 * style.line
     heading = stage.text(frames, (left + (width - style.width(shop)) // 2, y), shop, style, "shop", "shop")
     stage.ask("Which shop is the receipt from?", "receipt shop", heading)
     y += 2 * style.line
+    inner = left + style.size, right - style.size
     for name, value, question in rows:
-        if not name:
-            stage.shape(
-                frames,
-                (left + style.size, y - style.size // 2, right - style.size, y - style.size // 2 + 1),
-                EDGE,
-            )
-        else:
-            stage.text(frames, (left + style.size, y), name, style, "receipt label", name)
-            at = (right - style.size - style.width(value), y)
+        if name:
+            stage.text(frames, (inner[0], y), name, style, "receipt label", name)
+            at = (inner[1] - style.width(value), y)
             number = stage.text(frames, at, value, style, "receipt value", f"value of {name}")
-            if question:
-                stage.ask(question, "receipt price" if name in GOODS else "receipt value", number)
+            stage.ask(question, "receipt price" if name in GOODS else "receipt value", number)
+        else:
+            rule = y - style.size // 2
+            stage.shape(frames, (inner[0], rule, inner[1], rule + 1), EDGE)
         y += style.line
 
 
@@ -68,12 +65,12 @@ def _rows(rng: Random) -> list[Row]:
             "At what time was the receipt printed?",
         ),
         ("Receipt no.", str(rng.randint(10_000, 99_999)), "What is the number of the receipt?"),
-        ("", "", None),
+        ("", "", ""),
         *(
-            (name, amount(cents), f"How much is the {name.lower()} on the receipt?")
+            (name, amount(cents), f"What is the price of '{name}' on the receipt?")
             for name, cents in goods.items()
         ),
-        ("", "", None),
+        ("", "", ""),
         ("Subtotal", amount(net), "What is the subtotal on the receipt?"),
         ("Tax", amount(tax), "How much tax is on the receipt?"),
         ("TOTAL", amount(net + tax), "What is the total on the receipt?"),

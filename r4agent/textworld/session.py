@@ -143,9 +143,12 @@ def ping(rng: Random) -> Command:
 def environment(rng: Random) -> Command:
     lines = []
     for name in rng.sample(VARIABLES, 4):
-        value = rng.choice(
-            (str(rng.randint(1025, 65000)), _hex(rng, 8), f"/{'/'.join(rng.sample(FOLDERS, 2))}")
-        )
+        if name.endswith("PORT"):
+            value = str(rng.randint(1025, 65_000))
+        elif name.endswith("DIR"):
+            value = f"/{'/'.join(rng.sample(FOLDERS, 2))}"
+        else:
+            value = _hex(rng, 8)
         ask = (f"What is the value of {name}?", "terminal value")
         lines.append(_line(Run(f"{name}=", "accent"), Run(value, "ink", ask)))
     return "cat .env", lines

@@ -2,8 +2,8 @@
 
 Promises: boxes and spans are worked out from what is drawn, so they can't disagree with it: a text that
 something covers is not shown while it is covered, however little of it is. A question is dropped when its
-answer is never shown whole, is part of any other text of the clip, or when another question has the same
-words.
+answer stands whole for less than a fifth of a second, when it is part of any other text of the clip, or
+when another question has the same words.
 Does not: decide what is drawn.
 """
 
@@ -19,6 +19,7 @@ from r4agent.textworld.fonts import Face, ink_box
 from r4agent.textworld.world import Backdrop, Clip, Colour, Corners, Ink, Paint, Shape, Shown, Text, overlap
 
 Frames = tuple[int, int]
+LEAST_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Stage:
             return True
         answer = texts[question.text]
         others = (text for i, text in enumerate(texts) if i != question.text)
-        return bool(answer.shown) and not any(holds(text.string, answer.string) for text in others)
+        return answer.seconds >= LEAST_SECONDS and not any(holds(text.string, answer.string) for text in others)
 
     def _item(self, id_: str, name: str, question: Question, texts: tuple[Text, ...]) -> Item:
         meta: dict[str, Any] = {"level": self.level, "seed": self.seed, "kind": question.kind}

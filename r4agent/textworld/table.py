@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from r4agent.textworld.stage import Frames, Stage, Style
-from r4agent.textworld.window import THEMES, Theme, inset, text_style, window
+from r4agent.textworld.window import THEMES, Theme, bar_height, inset, settle, text_style, window
 from r4agent.textworld.words import CITIES, GOODS, NAMES
 from r4agent.textworld.world import Corners
 
@@ -103,12 +103,14 @@ SHEETS = (
 
 
 def table(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
-    """A table whose pages share `frames`, in a window that fills `area`."""
+    """A table whose pages share `frames`, in a window as wide as `area`."""
     sheet, theme = rng.choice(SHEETS), rng.choice(THEMES)
     style = text_style(rng, theme)
-    x0, y0, x1, y1 = inset(window(stage, frames, area, sheet.title, style, theme), 16, 8)
-    step = round(style.line * rng.uniform(1.05, 1.5))
-    rows = min((y1 - y0) // step - 1, 18)
+    step = round(style.line * rng.uniform(1.05, 1.6))
+    frame = bar_height(style) + 24
+    rows = min((area[3] - area[1] - frame) // step - 1, 18)
+    box = settle(rng, area, area[2] - area[0], frame + (rows + 1) * step)
+    x0, y0, x1, _ = inset(window(stage, frames, box, sheet.title, style, theme), 16, 8)
     headings = (sheet.key, *sheet.columns)
     lefts = [x0 + (x1 - x0) * i // len(headings) for i in range(len(headings))]
     stage.shape(frames, (x0, y0, x1, y0 + step), theme.bar)

@@ -3,15 +3,15 @@
 Promises: every run of text of the session is a Text with its own track. Does not: emulate a real terminal.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
 from r4agent.textworld.fonts import mono_fonts
-from r4agent.textworld.session import COMMANDS, Line, typed
+from r4agent.textworld.session import COMMANDS, Command, Line, typed
 from r4agent.textworld.stage import Frames, Stage, Style
-from r4agent.textworld.window import DARK, LIGHT, NIGHT, Theme, inset, window
+from r4agent.textworld.window import DARK, LIGHT, NIGHT, Theme, inset, settle, window
 from r4agent.textworld.words import FOLDERS
 from r4agent.textworld.world import Colour, Corners
 
@@ -29,26 +29,30 @@ class Timed:
 
 
 def terminal(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
-    """A session that fills `frames`, in a window that fills `area`."""
+    """A session that fills `frames`, in a window as wide as `area`."""
     theme = rng.choice((DARK, NIGHT, NIGHT, LIGHT))
     face = rng.choice([face for face in mono_fonts() if "bold" not in face.name.lower()] or mono_fonts())
     inside = (area[2] - area[0] - 40) / COLUMNS
     fit = [size for size in range(12, 23) if Style(face, size, theme.ink).width("M" * 10) / 10 <= inside]
     style = Style(face, rng.choice(fit), theme.ink)
+    high = round((area[3] - area[1]) * rng.uniform(0.35, 1))
+    box = settle(rng, area, area[2] - area[0], high)
     title = f"dev@laptop: ~/{rng.choice(FOLDERS)}"
-    left, top, _, bottom = inset(window(stage, frames, area, title, style, theme), 12, 10)
+    left, top, _, bottom = inset(window(stage, frames, box, title, style, theme), 12, 10)
     rows = (bottom - top) // style.line
     lines = list(_session(rng, frames, stage.fps))
     scroll = _scroll(lines, rows, frames)
     for timed in lines:
-        _print(stage, timed, list(_track(timed, scroll)), style, theme, (left, top + style.size))
+        if track := list(_track(timed, scroll)):  # in a burst, a line can pass between two frames
+            _print(stage, timed, track, style, theme, (left, top + style.size))
 
 
 def _session(rng: Random, frames: Frames, fps: int) -> Iterator[Timed]:
     """Commands until the time is up; the last half second prints nothing."""
     now, row, last = frames[0], 0, frames[1] - max(1, fps // 2)
-    deck = rng.sample(COMMANDS, len(COMMANDS))
-    while deck:
+    deck: list[Callable[[Random], Command]] = []
+    while True:
+        deck = deck or rng.sample(COMMANDS, len(COMMANDS))
         command, output = deck.pop()(rng)
         pace = rng.choice((0.02, 0.08, 0.2))
         for line in (typed(command), *output):
@@ -58,7 +62,7 @@ def _session(rng: Random, frames: Frames, fps: int) -> Iterator[Timed]:
             later = now + (max(2, round(stay * fps)) if line.brief else round(stay * fps))
             yield Timed(line, row, now, gone=later if line.brief else frames[1])
             now, row = later, row + (not line.brief)
-        now += round(rng.uniform(0.3, 0.9) * fps)
+        now += round(rng.uniform(0.2, 0.8) * fps)
 
 
 def _scroll(lines: list[Timed], rows: int, frames: Frames) -> list[tuple[Frames, int]]:

@@ -44,7 +44,7 @@ def upright() -> tuple[Face, ...]:
 def window(stage: Stage, frames: Frames, box: Corners, title: str, style: Style, theme: Theme) -> Corners:
     """Draw an empty window and return the inside of it."""
     x0, y0, x1, y1 = box
-    bar = style.size + 16
+    bar = bar_height(style)
     stage.shape(frames, box, theme.ground, theme.line, radius=6)
     stage.shape(frames, (x0, y0, x1, y0 + bar), theme.bar, theme.line, radius=6)
     for i, tint in enumerate(((230, 90, 80), (230, 185, 60), (90, 180, 90))):
@@ -53,6 +53,18 @@ def window(stage: Stage, frames: Frames, box: Corners, title: str, style: Style,
     at = (x0 + 84, y0 + (bar + style.face.cap_height(style.size)) // 2)
     stage.text(frames, at, title, style.tinted(theme.dim), "title", f"title of {title}")
     return x0 + 1, y0 + bar + 1, x1 - 1, y1 - 1
+
+
+def bar_height(style: Style) -> int:
+    """Height of the title bar of a window, in pixels."""
+    return style.size + 16
+
+
+def settle(rng: Random, area: Corners, width: int, height: int) -> Corners:
+    """A box of this size, or less where `area` is smaller, somewhere in `area`."""
+    width, height = min(width, area[2] - area[0]), min(height, area[3] - area[1])
+    left, top = rng.randint(area[0], area[2] - width), rng.randint(area[1], area[3] - height)
+    return left, top, left + width, top + height
 
 
 def inset(box: Corners, dx: int, dy: int) -> Corners:

@@ -1,0 +1,78 @@
+"""Level 0: eight signs, each of its own colour, that an overview of eight frames shows but can't read."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from r4agent.geometry import Box
+from r4agent.textworld import Clip, make_clip
+from r4agent.textworld.level0 import COLOURS, SIGNS, panel
+
+SEEDS = range(12)
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def clip(request: pytest.FixtureRequest) -> Clip:
+    return make_clip(0, request.param)
+
+
+def test_each_colour_and_each_label_is_asked_for_once(clip: Clip) -> None:
+    signs = [text for text in clip.texts if text.kind == "sign"]
+    assert len(signs) == SIGNS
+    assert len({text.role for text in signs}) == SIGNS
+    asked = [item.meta["colour"] for item in clip.items if item.meta["kind"] == "sign by colour"]
+    assert sorted(asked) == sorted(text.role for text in signs)
+    labels = [text.string for text in clip.texts if text.kind == "label"]
+    assert len(set(labels)) == len(labels)
+    asked = [item.meta["label"] for item in clip.items if item.meta["kind"] == "sign by label"]
+    assert sorted(asked) == sorted(labels)
+
+
+def test_strings_are_short_and_differ(clip: Clip) -> None:
+    strings = [text.string for text in clip.texts if text.kind == "sign"]
+    assert all(re.fullmatch(r"[A-Za-z0-9]{1,8}", string) for string in strings)
+    assert len({string.lower() for string in strings}) == SIGNS
+
+
+def test_the_middle_of_each_eighth_shows_a_sign_of_its_own(clip: Clip) -> None:
+    signs = [text for text in clip.texts if text.kind == "sign"]
+    for slot, sign in enumerate(signs):
+        middle = int((slot + 0.5) * clip.frames / SIGNS)
+        assert sign.box_at(middle) is not None
+    assert len({clip.state(index) for index in range(clip.frames)}) >= SIGNS
+    assert 4 <= clip.seconds <= 8
+
+
+def test_text_is_too_small_for_a_thumbnail_and_large_enough_in_the_source(clip: Clip) -> None:
+    for text in clip.texts:
+        assert text.height >= 9
+        assert text.height * 448 / clip.size.width <= 4.6
+
+
+def test_the_sign_lies_around_its_text_in_its_colour(clip: Clip) -> None:
+    for item in clip.items:
+        sign, (span,) = Box(*panel(item)), item.evidence
+        assert span.box is not None
+        assert sign.overlap(Box(*span.box)) == Box(*span.box)
+        if item.meta["kind"] == "sign by colour":
+            x0, y0, x1, _ = panel(item)
+            frame = clip.render(round(span.start * clip.fps))
+            assert frame.getpixel(((x0 + x1) // 2, y0 + 3)) == COLOURS[item.meta["colour"]]
+
+
+def test_colours_can_be_told_apart_in_a_thumbnail(clip: Clip) -> None:
+    """The sign's colour, as a 448-pixel overview shows it, is nearer to its own than to any other."""
+    scale = 448 / clip.size.width
+    for item in clip.items:
+        if item.meta["kind"] != "sign by colour":
+            continue
+        frame = clip.render(round(item.evidence[0].start * clip.fps))
+        small = frame.resize((448, round(clip.size.height * scale)))
+        x0, y0, x1, y1 = panel(item)
+        left, top, right, foot = (round(v * scale) for v in (x0 + 6, y0 + 6, x1 - 6, y1 - 6))
+        tones = Counter(map(tuple, np.asarray(small)[top:foot, left:right].reshape(-1, 3).tolist()))
+        seen = tones.most_common(1)[0][0]
+        nearest = min(COLOURS, key=lambda n: sum((a - b) ** 2 for a, b in zip(COLOURS[n], seen, strict=True)))
+        assert nearest == item.meta["colour"]
