@@ -15,169 +15,35 @@ from r4agent.text import Line, normalise
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "black", "grey")
 
 _STOP = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "from",
-        "by",
-        "with",
-        "and",
-        "or",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "does",
-        "do",
-        "did",
-        "has",
-        "have",
-        "had",
-        "it",
-        "its",
-        "this",
-        "that",
-        "these",
-        "those",
-        "there",
-        "what",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "when",
-        "where",
-        "why",
-        "how",
-        "many",
-        "much",
-        "as",
-        "than",
-        "then",
-        "into",
-        "over",
-        "under",
-        "after",
-        "before",
-        "while",
-        "during",
-        "right",
-        "if",
-        "can",
-        "could",
-        "will",
-        "would",
-        "shown",
-        "show",
-        "shows",
-        "says",
-        "say",
-        "said",
-        "read",
-        "reads",
-        "written",
-        "appear",
-        "appears",
-        "according",
-        "give",
-        "gives",
-        "given",
-        "see",
-        "seen",
-        "appeared",
-        "called",
-        "named",
-        "name",
-        "me",
-        "tell",
-        "please",
-        "i",
-        "you",
-        "text",
-        "screen",
-        "video",
-        "frame",
-        "page",
-        "picture",
-        "slide",
-        "document",
-        "image",
-        "long",
-        "large",
-        "big",
-        "high",
-        "old",
-    ]
+    re.findall(
+        r"\S+",
+        """a an the of in on at to for from by with and or is are was were be been does do did has have had it
+        its this that these those there what which who whom whose when where why how many much as than then
+        into over under after before while during right if can could will would shown show shows say says
+        said read reads written appear appears appeared according give gives given see seen called named
+        name me tell please i you text screen video frame page picture slide document image long large big
+        high old""",
+    )
 )
 # Words for things on a screen: they say what kind of thing it is, and seldom stand on it.
 _THINGS = frozenset(
-    [
-        "sign",
-        "label",
-        "labelled",
-        "tooltip",
-        "pop-up",
-        "popup",
-        "menu",
-        "entry",
-        "entries",
-        "line",
-        "list",
-        "column",
-        "row",
-        "table",
-        "cell",
-        "title",
-        "header",
-        "view",
-        "dialog",
-        "window",
-        "tab",
-        "button",
-        "icon",
-        "chart",
-        "message",
-        "box",
-        "field",
-        "panel",
-        "banner",
-        "receipt",
-        "terminal",
-        "value",
-        "number",
-        "total",
-        "first",
-        "last",
-        "next",
-        "new",
-        "key",
-        "shown",
-        "time",
-        "date",
-        "version",
-        "hash",
-        "code",
-        "statement",
-    ]
+    re.findall(
+        r"\S+",
+        """sign label labelled tooltip pop-up popup menu entry entries line list column row table cell title
+        header view dialog window tab button icon chart message box field panel banner receipt terminal value
+        number total first last next new key shown time date version hash code statement""",
+    )
 )
 _WORD = re.compile(r"[#$€£]?\w+(?:[-_.:/@;,]\w+)*%?")
 _QUOTED = re.compile(r"[\"“']([^\"“”']{2,80})[\"”'](?!\w)")
 _HEAD = re.compile(
     r"\b(?P<ask>how many|how much|how large|how big|how long|how old|how high|what|which|who|when)\b"
-    r"(?: (?:is|are|was|were)\b)?(?: the\b)?(?P<head>(?: (?!(?:of|in|for|on|at|with|that|to|does|do|did|is|are"
-    r"|was|were|has|have|right|below|above|shown|given)\b)[^\s?]+){0,5})",
+    r"(?: (?:is|are|was|were)\b)?(?: the\b)?(?P<head>(?: (?!(?:of|in|for|on|at|with|that|to|does|do|did|is"
+    r"|are|was|were|has|have|right|below|above|shown|given)\b)[^\s?]+){0,5})",
     re.IGNORECASE,
 )
-_NUMBER = r"(?<![\w.])[#$€£+-]?\d+(?:[.,:]\d+)*(?:\s?%|\s?(?:[kKMGT]i?[Bb]|[mµn]?s|min|h|fps|[kMG]?Hz|px|[ckm]?m|k?g|[kM]?W|EUR|USD)\b)?"
+_UNIT = r"[kKMGT]i?[Bb]|[mµn]?s|min|h|fps|[kMG]?Hz|px|[ckm]?m|k?g|[kM]?W|EUR|USD|€"
+_NUMBER = rf"(?<![\w.:-])[#$€£+-]?\d+(?:[.,]\d+)*(?:\s?%|\s?(?:{_UNIT})\b|(?![\w:-]))"
 _DATE = (
     r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
     r"|(?:\d{1,2}\.? )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?(?: \d{1,2},?)?(?: \d{4})?"
@@ -186,8 +52,9 @@ _DATE = (
 _KINDS = (
     (r"timecode", r"\d\d:\d\d:\d\d[:;.,]\d\d+"),
     (r"\b(?:date|day|when)\b", _DATE),
+    (r"\bwho\b", r"[^\W\d_]*[A-ZÀ-Þ][\w.'’-]*(?: [A-ZÀ-Þ][\w.'’-]+)+"),
     (r"\btime\b", r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?"),
-    (r"\bversion\b", r"(?<![\w.])v?\d+(?:\.\d+)+(?:[-+]\w+)?"),
+    (r"\bversion\b", r"(?<![\w.:])v?\d+(?:\.\d+)+(?:[-+]\w+)?"),
     (r"\b(?:hash|commit|revision|sha|digest|checksum)\b", r"\b(?=[a-f]*\d)[0-9a-f]{7,64}\b"),
     (r"\b(?:path|file|filename|directory|folder)\b", r"[~.]?/?[\w@.-]+(?:/[\w@.-]+)+|[\w-]+\.[A-Za-z]\w{0,5}\b"),
     (r"\b(?:url|link|address|site|website)\b", r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.]+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?"),
@@ -286,19 +153,24 @@ def found(word: str, text: str) -> float:
 
 
 def nearness(line: Line, other: Line) -> float:
-    """How much `other` says about `line`: itself most, then its row, its column, its surroundings."""
+    """How much `other` says about `line`. Labels stand to the left of what they label or above it, so
+    those count more than what stands to the right or below; all fade with distance in line heights."""
     if line is other:
         return 1.0
     a, b = line.box, other.box
     high = max(min(a.height, b.height), 1.0)
-    dx, dy = max(a.x0 - b.x1, b.x0 - a.x1, 0.0), max(a.y0 - b.y1, b.y0 - a.y1, 0.0)
+    dx, dy = max(a.x0 - b.x1, b.x0 - a.x1, 0.0) / high, max(a.y0 - b.y1, b.y0 - a.y1, 0.0) / high
     if _same_row(a, b):
-        return max(0.92 - 0.004 * dx / high, 0.7)
-    if dx == 0 and b.y0 < a.y0:  # above, as a label or the head of a column
-        return max(0.9 - 0.02 * dy / high, 0.55)
-    if dx <= 4 * high and dy <= 3 * high:
-        return 0.75
-    return max(0.5 - 0.01 * (dx + dy) / high, 0.2)
+        return max(0.95 - 0.006 * dx, 0.7) if b.x0 < a.x0 else max(0.7 - 0.006 * dx, 0.45)
+    if dx == 0 and b.y0 < a.y0:
+        edges = (a.x0 - b.x0, a.x1 - b.x1, (a.x0 + a.x1 - b.x0 - b.x1) / 2)
+        aligned = min(abs(edge) for edge in edges) <= 1.5 * high
+        return max(0.9 - 0.008 * dy, 0.6) if aligned else max(0.8 - 0.03 * dy, 0.4)
+    if dx == 0:
+        return max(0.6 - 0.03 * dy, 0.3)
+    if dx <= 4 and dy <= 3:
+        return 0.6
+    return max(0.4 - 0.01 * (dx + dy), 0.15)
 
 
 def _offers(

@@ -35,11 +35,11 @@ RESERVE = 2  # turns kept for a closer look and the answer
 
 
 class OcrPolicy(BaseChatModel):
-    """store: where the pictures are. profile: whose boxes it writes, that of the graph it serves."""
+    """store: where the pictures are. speaks: whose boxes it writes, that of the graph it serves."""
 
     store: MediaStore
     reader: Reader
-    profile: ModelProfile = QWEN2_5_VL
+    speaks: ModelProfile = QWEN2_5_VL
     takes_references: bool = True
 
     @property
@@ -160,7 +160,7 @@ class OcrPolicy(BaseChatModel):
 
     def _speak(self, shown: Box, picture: Picture) -> list[float]:
         view = picture.view
-        box = convert(shown, self.profile.space, region=view.region, shown=view.size)
+        box = convert(shown, self.speaks.space, region=view.region, shown=view.size)
         return [round(v, 4) for v in box.corners]
 
 

@@ -139,8 +139,8 @@ def _clusters(mask: NDArray[np.bool_]) -> list[Box]:
             left -= near
             edge.extend(near)
         ys, xs = [y for y, _ in group], [x for _, x in group]
-        corners = (min(xs), min(ys), max(xs) + 1, max(ys) + 1)
-        boxes.append(Box(*(CELL * v for v in corners), "shown"))
+        x1, y1 = CELL * (max(xs) + 1), CELL * (max(ys) + 1)
+        boxes.append(Box(CELL * min(xs), CELL * min(ys), x1, y1, "shown"))
     return boxes
 
 
