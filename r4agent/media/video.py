@@ -16,8 +16,7 @@ stand beside PyAV: it loads its ffmpeg with RTLD_GLOBAL, and PyAV's calls then b
 import os
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -44,7 +43,7 @@ OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 
 
 class Video:
-    """An opened video. `decode` takes any indices, call after call; not safe in two threads at once."""
+    """An opened video. Frames may be asked for in any order; ascending, each GOP is decoded once."""
 
     kind: Literal["video"] = "video"
     name = f"av {av.__version__}"
@@ -55,13 +54,12 @@ class Video:
         self._frames: Iterator[tuple[int, VideoFrame]] = iter(())
         self._passed: int | None = None  # timestamp of the last frame the decoder gave
         self._goal = 0  # frames before this timestamp may have been left out since the last seek
-        self._wanted: frozenset[int] = frozenset()
         self._size: Size | None = None
         try:
             self._open()
             self._read_index()
-            for _, picture in self.decode([0]):
-                self._size = Size(picture.shape[1], picture.shape[0])
+            first = self.picture(0)
+            self._size = Size(first.shape[1], first.shape[0])
         except av.FFmpegError as error:
             raise MediaError(
                 f"{path}: not a picture, PDF or video that can be decoded ({one_line(error)}); "
@@ -83,7 +81,7 @@ class Video:
             if other.index != self._stream.index:
                 other.discard = Discard.all
         self._stream.codec_context.thread_count = THREADS
-        self._stream.codec_context.thread_type = "AUTO"  # type: ignore[assignment]
+        self._stream.codec_context.thread_type = "AUTO"
 
     def _read_index(self) -> None:
         """One pass over the packets: every frame's timestamp, and where decoding can start."""
@@ -106,9 +104,7 @@ class Video:
             self._check_count(len(stamps))
         # AVI holds decoding times only; what is offered as presentation times is then a guess.
         guessed = (
-            "avi" in self._container.format.name
-            and self._stream.codec_context.has_b_frames
-            and not reordered
+            "avi" in self._container.format.name and self._stream.codec_context.has_b_frames and not reordered
         )
         base = self._stream.time_base or Fraction(1)
         self._counted = not whole or not stamps or guessed or len(set(stamps)) < len(stamps)
@@ -155,24 +151,18 @@ class Video:
         assert self._size is not None
         return self._size
 
-    def decode(self, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Each of `indices` (ascending, unique) with its upright RGB picture, height x width x 3."""
-        due = deque(indices)
-        self._wanted = frozenset(self._pts[i] for i in due)
-        while due:
-            target, key = self._pts[due[0]], self._key(due[0])
-            frame = self._advance(target) if self._is_ahead(due[0]) else None
-            back = 0
-            while frame is None:  # a seek may land late, or on a keyframe that is none: go further back
-                start = max(0, key - back)
-                self._seek(start)
-                frame = self._advance(target)
-                if frame is None and start == 0:
-                    raise MediaError(
-                        f"{self._path}: frame {due[0]} cannot be decoded; the file is damaged there"
-                    )
-                back = 2 * back + 1
-            yield due.popleft(), self._picture(frame)
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Frame `index`, upright, RGB, height x width x 3."""
+        frame = self._advance(self._pts[index]) if self._is_ahead(index) else None
+        key, back = self._key(index), 0
+        while frame is None:  # a seek may land late, or on a keyframe that is none: go further back
+            start = max(0, key - back)
+            self._seek(start)
+            frame = self._advance(self._pts[index])
+            if frame is None and start == 0:
+                raise MediaError(f"{self._path}: frame {index} cannot be decoded; the file is damaged there")
+            back = 2 * back + 1
+        return self._picture(frame)
 
     def _advance(self, target: int) -> VideoFrame | None:
         """Decode on to the frame stamped `target`; None when it does not come."""
@@ -228,7 +218,7 @@ class Video:
                     return
                 started = True
             if lean:
-                idle = packet.pts is not None and packet.pts < self._goal and packet.pts not in self._wanted
+                idle = packet.pts is not None and packet.pts < self._goal
                 context.skip_frame = "NONREF" if idle else "DEFAULT"
             yield from ((f.pts, f) for f in self._decoded(packet) if f.pts is not None)
 
