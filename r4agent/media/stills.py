@@ -1,7 +1,7 @@
 """Pictures that Pillow opens: one image, a folder of them, an animated GIF, WebP or PNG.
 
 Promises: upright (EXIF orientation applied), RGB, transparency over white. An animation's times are the
-sums of its own frame durations; a duration of 10 ms or less counts as 100 ms, as browsers play it.
+sums of its own frame durations; a duration of 0 counts as 100 ms, as browsers play it.
 Does not: load a picture before its header's size is checked, or hold more than one.
 """
 
@@ -67,11 +67,11 @@ class Animation:
     def __init__(self, path: Path, limits: Limits, durations: list[float]) -> None:
         if len(durations) > limits.frames:
             raise MediaError(f"{path}: more than {limits.frames} frames; cut it into parts")
-        self._path = path
+        self._path, self._limits = path, limits
         self._image = _opened(path, limits)
         # A PNG may carry a still for viewers that know no animation; Pillow counts it as frame 0.
         self._skip = int(bool(getattr(self._image, "default_image", False)))
-        ends = np.cumsum([0.1 if d <= 0.010 else d for d in durations]).round(6)
+        ends = np.cumsum([d or 0.1 for d in durations]).round(6)
         self.count = len(durations)
         self.times: NDArray[np.float64] = np.concatenate([[0.0], ends[:-1]])
         self.duration = float(ends[-1])
@@ -80,6 +80,9 @@ class Animation:
         return Size(*self._image.size)
 
     def picture(self, index: int) -> NDArray[np.uint8]:
+        if index + self._skip < self._image.tell():  # Pillow 13 loses its place when an APNG goes back
+            self._image.close()
+            self._image = _opened(self._path, self._limits)
         try:
             self._image.seek(index + self._skip)
             return _rgb(self._image)
