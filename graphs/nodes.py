@@ -17,13 +17,12 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.errors import GraphBubbleUp
-from langgraph.runtime import Runtime
 from langgraph.types import Command
 from pydantic import ValidationError
 
 from r4agent import evidence, protocol
 from r4agent.budget import Budget, Spent
-from r4agent.episode import EpisodeLog, Status
+from r4agent.episode import Status
 from r4agent.errors import MediaError, UsageError, one_line
 from r4agent.geometry import ModelProfile
 from r4agent.graphs.dialogue import (
@@ -35,7 +34,7 @@ from r4agent.graphs.dialogue import (
     signature,
 )
 from r4agent.graphs.journal import Journal
-from r4agent.graphs.opening import checked_input, episode_id, header
+from r4agent.graphs.opening import checked_input, header, new_id
 from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationState, pictures
 from r4agent.media import Source
@@ -79,34 +78,24 @@ class Nodes:
     def __post_init__(self) -> None:
         self.signatures = [signature(name, model) for name, model in TOOLS.items()] if self.tools else []
 
-    def prepare(self, state: RuminationState, runtime: Runtime[None]) -> Update:
-        """Open the media, begin the episode, and choose the overview."""
+    def prepare(self, state: RuminationState) -> Update:
+        """Open the media, name the episode, and choose the overview. Logs nothing: until the opening is
+        made there is nothing to lose, and a run killed here starts afresh."""
         started = time.monotonic()
         media, question, choices = checked_input(state)
-        messages = state.get("messages", [])  # of earlier questions on this thread
-        log = EpisodeLog(self.episodes, episode_id(runtime))
-        with self.sources.lease(str(log.path), media) as source:
-            if messages and state.get("source") != source.id:
+        before = state.get("episode")
+        episode = str(self.episodes / f"{new_id()}.jsonl")
+        with self.sources.lease(episode, media) as source:
+            if before and state["source"] != source.id:
                 raise UsageError(f"{media}: this thread is about other media; ask on a new thread")
-            before = state.get("episode")
-            about_run = header(log.path.stem, before, source, question, choices) | self._settings()
-            log.once("episode", about_run)
-            journal = Journal(str(log.path), messages)
-            wanted: list[View] = []
-            if not messages:
-                about = protocol.system_text(
-                    describe_media(source), self.signatures, self.profile, self.budget
-                )
-                journal.add(SystemMessage(about))
-                wanted = self._overview(source)
-            _emit("opened", media=media, kind=source.kind, count=source.count, duration=source.duration)
+            wanted = [] if before else self._overview(source)
             source_id = source.id
+            _emit("opened", media=media, kind=source.kind, count=source.count, duration=source.duration)
         return {
             "media": media,
             "question": question,
             "choices": choices,
             "source": source_id,
-            "messages": journal.new,
             "wanted": [view.recipe for view in wanted],
             "call": None,
             "answer": None,
@@ -114,7 +103,8 @@ class Nodes:
             "supported": "unchecked",
             "evidence": [],
             "usage": Spent(seconds=time.monotonic() - started).model_dump(),
-            "episode": str(log.path),
+            "episode": episode,
+            "continues": before,
         }
 
     def policy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
@@ -170,12 +160,14 @@ class Nodes:
     def re_encode(self, state: RuminationState) -> Update:
         """Make the Views that are wanted into pictures, and show them to the policy."""
         started = time.monotonic()
-        journal = Journal(state["episode"], state["messages"])
+        journal = Journal(state["episode"], state.get("messages", []))
         spent = Spent.model_validate(state["usage"])
-        if known := journal.recall():
-            spent = Spent.model_validate(known[1]["spent"])
-        else:
-            with self._failing(state):
+        with self._failing(state):
+            if state["call"] is None:
+                self._open_episode(state, journal)
+            if known := journal.recall():
+                spent = Spent.model_validate(known[1]["spent"])
+            else:
                 made, problem = self._make(state, spent)
                 spent = spent.plus(
                     images=len(made),
@@ -223,6 +215,15 @@ class Nodes:
         count = min(self.budget.overview_images, self.budget.images)
         tokens = min(self.budget.overview_tokens, self.budget.image_tokens // count)
         return overview(source, count, profile=self.profile, max_tokens=tokens)
+
+    def _open_episode(self, state: RuminationState, journal: Journal) -> None:
+        """The header, and the system message unless the thread has one from an earlier question."""
+        with self._source(state) as source:
+            journal.log.once("episode", header(state, source) | self._settings())
+            if not journal.messages:
+                about = describe_media(source)
+                system = protocol.system_text(about, self.signatures, self.profile, self.budget)
+                journal.add(SystemMessage(system))
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -323,7 +324,7 @@ class Nodes:
             return [], problem_of(error)
         if not views:
             return [], None
-        first = len(pictures(state["messages"])) + 1
+        first = len(pictures(state.get("messages", []))) + 1
         try:
             with self._source(state) as source:
                 return list(re_encode(source, views, self.store, first=first)), None
@@ -389,7 +390,7 @@ class _Failing:
         self.sources.close(episode)
         end = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
         end |= {"usage": self.state["usage"], "error": one_line(error)}
-        key = f"failed-{len(self.state['messages'])}-{time.time_ns()}"
+        key = f"failed-{time.time_ns()}"
         Journal(episode, ()).log.once(key, {"type": "end", **end})
 
 

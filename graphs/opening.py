@@ -1,18 +1,15 @@
 """How a run begins: its input checked, its episode named, its header written.
 
-Promises: the same input on the same thread gets the same episode when `prepare` runs again, and no other
-input ever does.
+Promises: a header that says what was asked, of what, and with which versions.
 Does not: open the media or write the file.
 """
 
 import functools
-import hashlib
 import importlib.metadata
+import secrets
 import time
 from pathlib import Path
 from typing import Any
-
-from langgraph.runtime import Runtime
 
 from r4agent.episode import SCHEMA
 from r4agent.errors import UsageError
@@ -30,27 +27,22 @@ def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
     return str(Path(media).absolute()), question, list(state.get("choices") or [])
 
 
-def episode_id(runtime: Runtime[None]) -> str:
-    """The same when `prepare` runs again for the same input, and no other time."""
-    info = runtime.execution_info
-    assert info is not None
-    run = f"{info.thread_id}/{info.checkpoint_ns}/{info.checkpoint_id}"
-    return hashlib.sha256(run.encode()).hexdigest()[:16]
+def new_id() -> str:
+    """A name for an episode that sorts by the time it began."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
 
 
-def header(
-    episode: str, before: str | None, source: Source, question: str, choices: list[str]
-) -> dict[str, Any]:
-    """What an episode file begins with, as far as the question and the media decide it. `before`: path of
-    the episode that this one continues."""
+def header(state: RuminationState, source: Source) -> dict[str, Any]:
+    """What an episode file begins with, as far as the question and the media decide it."""
+    before = state.get("continues")
     return {
         "type": "episode",
         "schema": SCHEMA,
-        "id": episode,
+        "id": Path(state["episode"]).stem,
         "continues": Path(before).stem if before else None,
         "created": time.time(),
-        "question": question,
-        "choices": choices,
+        "question": state["question"],
+        "choices": state.get("choices", []),
         "media": {
             "path": str(source.path),
             "id": source.id,

@@ -42,7 +42,7 @@ class RuminationOutput(TypedDict):
 
 class RuminationState(TypedDict):
     """source: the media's id. wanted: recipes of the Views to be made next. call: the tool call being
-    served, None while the opening message is made."""
+    served, None while the opening message is made. continues: the episode of the thread's question before."""
 
     media: str
     question: str
@@ -57,6 +57,7 @@ class RuminationState(TypedDict):
     evidence: list[dict[str, Any]]
     usage: dict[str, Any]
     episode: str
+    continues: str | None
 
 
 def pictures(messages: Sequence[AnyMessage]) -> dict[str, Picture]:

@@ -22,14 +22,14 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    turns: int = Field(8, ge=1, le=1000)
-    images: int = Field(40, ge=1, le=10_000)
-    image_tokens: int = Field(32_768, ge=4)
-    new_tokens: int = Field(8_192, ge=1)
-    seconds: float = Field(600.0, gt=0)
-    overview_images: int = Field(8, ge=1, le=1000)
-    overview_tokens: int = Field(144, ge=4)
-    picture_tokens: int = Field(1_280, ge=4)
+    turns: int = Field(default=8, ge=1, le=1000)
+    images: int = Field(default=40, ge=1, le=10_000)
+    image_tokens: int = Field(default=32_768, ge=4)
+    new_tokens: int = Field(default=8_192, ge=1)
+    seconds: float = Field(default=600.0, gt=0)
+    overview_images: int = Field(default=8, ge=1, le=1000)
+    overview_tokens: int = Field(default=144, ge=4)
+    picture_tokens: int = Field(default=1_280, ge=4)
 
     @classmethod
     def parse(cls, pairs: list[str]) -> Self:

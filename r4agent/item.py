@@ -7,9 +7,9 @@ Does not: open the media or judge an answer.
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from r4agent.errors import MediaError, one_line
 from r4agent.geometry import Box
@@ -24,7 +24,15 @@ class Span(BaseModel):
     start: float
     end: float
     box: tuple[float, float, float, float] | None = None
-    unit: str = Field("seconds", pattern="^(seconds|page)$")
+    unit: Literal["seconds", "page"] = "seconds"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start > self.end:
+            raise ValueError(f"start {self.start:g} is after end {self.end:g}")
+        if self.box and (self.box[0] >= self.box[2] or self.box[1] >= self.box[3]):
+            raise ValueError(f"box {list(self.box)}: must be [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
+        return self
 
     @property
     def source_box(self) -> Box | None:
@@ -71,8 +79,11 @@ def read_items(path: str | Path) -> Iterator[Item]:
 def write_items(path: str | Path, items: Iterable[Item]) -> int:
     """Write a `.jsonl` file that `read_items` reads; returns how many."""
     count = 0
-    with Path(path).open("w", encoding="utf-8") as out:
-        for item in items:
-            out.write(item.model_dump_json(exclude_defaults=True) + "\n")
-            count += 1
+    try:
+        with Path(path).open("w", encoding="utf-8") as out:
+            for item in items:
+                out.write(item.model_dump_json(exclude_defaults=True) + "\n")
+                count += 1
+    except OSError as error:
+        raise MediaError(f"{path}: item {count + 1} can't be written: {one_line(error)}") from error
     return count

@@ -76,12 +76,10 @@ class MediaStore:
             image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
         except FileNotFoundError:
             raise MediaError(f"{ref}: not in the store {self.root}; make its View again") from None
-        except OSError as error:
-            raise MediaError(
-                f"{ref}: {path} can't be read ({error}); delete it and make its View again"
-            ) from error
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged PNG
+            raise MediaError(f"{path} is damaged ({one_line(error)}); delete it and run again") from error
         if picture_ref(image) != ref:
-            raise MediaError(f"{ref}: {path} holds other pixels; delete it and make its View again")
+            raise MediaError(f"{path} holds other pixels than its name says; delete it and run again")
         self._remember(ref, image)
         return image.copy()
 
