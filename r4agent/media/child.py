@@ -46,6 +46,7 @@ class Child:
         self._path, self._limits = path, limits
         self._lock = threading.Lock()
         self._ended: str | None = None
+        self._most = max(limits.frame_pixels * 3, limits.frames * 8)  # bytes: a picture, or all the times
         home = str(Path(errors.__file__).parent.parent)
         places = [place for place in sys.path if place and place != home]
         self._process = subprocess.Popen(
@@ -72,6 +73,10 @@ class Child:
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         reply, raw = self._ask({"picture": index}, f"decoding frame {index}")
+        if len(raw) != reply["height"] * reply["width"] * 3:
+            raise MediaError(
+                f"{self._path}: the decoder sent {len(raw)} bytes for frame {index}; open it again"
+            )
         return np.frombuffer(raw, np.uint8).reshape(reply["height"], reply["width"], 3)
 
     def close(self) -> None:
@@ -89,7 +94,7 @@ class Child:
                 assert self._process.stdin is not None
                 self._process.stdin.write(json.dumps(request).encode() + b"\n")
                 reply = reader.header()
-                raw = reader.exactly(reply["bytes"])
+                raw = reader.exactly(min(reply["bytes"], self._most))
             except TimeoutError:
                 self._end(
                     f"{doing} took more than {self._limits.decode_seconds:g} s and was stopped; "
@@ -160,6 +165,7 @@ class _Reader:
 
 def main() -> None:
     """Serve one file to the parent on standard input and output, until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)  # ffmpeg and PDFium print where they please

@@ -85,7 +85,7 @@ class Video:
 
     def _read_index(self) -> None:
         """One pass over the packets: every frame's timestamp, and where decoding can start."""
-        stamps, keys = array("q"), []
+        stamps, keys, key_dts = array("q"), array("q"), array("q")
         end, whole, reordered = -(2**63), True, False
         for packet in self._container.demux(self._stream):
             if not packet.size:
@@ -94,9 +94,10 @@ class Video:
                 whole = False
                 continue
             if packet.is_keyframe:
-                keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+                keys.append(packet.pts)
+                key_dts.append(packet.pts if packet.dts is None else packet.dts)
             # Not shown: what comes before the first keyframe, its leading frames, what an edit list cuts.
-            if not keys or packet.pts < keys[0][0] or packet.is_discard:
+            if not keys or packet.pts < keys[0] or packet.is_discard:
                 continue
             reordered |= bool(stamps) and packet.pts < stamps[-1]
             stamps.append(packet.pts)
@@ -107,16 +108,20 @@ class Video:
             "avi" in self._container.format.name and self._stream.codec_context.has_b_frames and not reordered
         )
         base = self._stream.time_base or Fraction(1)
-        self._counted = not whole or not stamps or guessed or len(set(stamps)) < len(stamps)
+        ordered = np.sort(np.frombuffer(stamps, np.int64))
+        self._counted = not whole or not stamps or guessed or bool((np.diff(ordered) == 0).any())
         if self._counted:
-            stamps, end, base = self._count_frames(base)
-            keys = [(stamps[0], stamps[0])]
-        self._pts, self._keys = array("q", sorted(stamps)), sorted(keys)
+            ordered, end, base = self._count_frames(base)
+            keys = key_dts = array("q", [int(ordered[0])])
+        order = np.argsort(np.frombuffer(keys, np.int64), kind="stable")
+        self._pts = array("q", ordered.tobytes())  # an array, for bisect and for plain ints
+        self._keys = array("q", np.frombuffer(keys, np.int64)[order].tobytes())
+        self._key_dts = array("q", np.frombuffer(key_dts, np.int64)[order].tobytes())
         self.count = len(self._pts)
-        self.times: NDArray[np.float64] = np.array(self._pts, np.float64) * base.numerator / base.denominator
+        self.times: NDArray[np.float64] = ordered * float(base.numerator) / base.denominator
         self.duration = float((end - self._pts[0]) * base)
 
-    def _count_frames(self, base: Fraction) -> tuple["array[int]", int, Fraction]:
+    def _count_frames(self, base: Fraction) -> tuple[NDArray[np.int64], int, Fraction]:
         """Stamps for a stream whose packets have no sound ones: decode it all, in the order frames come.
 
         The k-th frame gets the k-th timestamp seen, or k / frame rate where there are none.
@@ -131,8 +136,8 @@ class Video:
         stamped = {pts for pts in seen if pts is not None}
         rate = self._stream.guessed_rate or Fraction(25)
         if len(stamped) == len(seen):
-            return array("q", sorted(stamped)), max(stamped) + round(1 / rate / base), base
-        return array("q", range(len(seen))), len(seen), 1 / rate
+            return np.array(sorted(stamped)), max(stamped) + round(1 / rate / base), base
+        return np.arange(len(seen)), len(seen), 1 / rate
 
     def _check_count(self, count: int) -> None:
         if count > self._limits.frames:
@@ -180,15 +185,15 @@ class Video:
         if self._passed is None or target <= self._passed or target < self._goal:
             return False
         here = bisect_left(self._pts, self._passed)
-        return index - here <= NEAR or self._keys[self._key(index)][0] <= self._passed
+        return index - here <= NEAR or self._keys[self._key(index)] <= self._passed
 
     def _key(self, index: int) -> int:
         """The last keyframe shown at or before the frame: a leading frame of an open GOP needs the GOP
         before its own."""
-        return max(0, bisect_right(self._keys, (self._pts[index], 2**62)) - 1)
+        return max(0, bisect_right(self._keys, self._pts[index]) - 1)
 
     def _seek(self, key: int) -> None:
-        pts, dts = self._keys[key]
+        pts, dts = self._keys[key], self._key_dts[key]
         if self._counted:
             self._rewind()
         else:  # MPEG streams are searched by decoding time, the others' indices by presentation time

@@ -75,6 +75,14 @@ def test_too_much_memory_is_a_media_error_and_the_decoder_lives(fake: Path) -> N
         assert source.frame(0).image.size == (2, 2)
 
 
+def test_an_interrupt_does_not_reach_the_decoder(picture: Path) -> None:
+    """A notebook's stop button and Ctrl-C signal the whole process group."""
+    with open_source(picture) as source:
+        os.kill(pid_of(source), signal.SIGINT)
+        time.sleep(0.1)
+        assert number_of(source.frame(0).image) == 3
+
+
 def test_a_killed_decoder_is_a_media_error(picture: Path) -> None:
     with open_source(picture) as source:
         os.kill(pid_of(source), signal.SIGKILL)

@@ -1,6 +1,5 @@
 """Time to index, overviews, and what `frames` holds while it works."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +43,10 @@ def made(tmp: Path, times: list[float] | None = None, count: int = 0, end: float
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "file"
     path.write_bytes(b"content")
-    yield path
+    return path
 
 
 def test_nearest_is_the_frame_on_screen(file: Path) -> None:
