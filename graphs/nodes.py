@@ -183,7 +183,9 @@ class Nodes:
         """End the run: find the evidence, check it, and close the episode."""
         started = time.monotonic()
         status = state["status"]
-        found, supported, text = [], "unchecked", None
+        found: list[evidence.Evidence] = []
+        supported: evidence.Supported = "unchecked"
+        text = None
         step = _last_turn(state["messages"]).step
         with self._failing(state):
             if isinstance(step, Answer) and status in ("answered", "forced"):
@@ -388,7 +390,7 @@ class _Failing:
             return
         episode = self.state["episode"]
         self.sources.close(episode)
-        end = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
+        end: Update = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
         end |= {"usage": self.state["usage"], "error": one_line(error)}
         key = f"failed-{time.time_ns()}"
         Journal(episode, ()).log.once(key, {"type": "end", **end})

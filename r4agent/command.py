@@ -112,6 +112,7 @@ def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) 
     """Run the graph, handing its custom events to `show`; returns the output."""
     result: dict[str, Any] = {}
     for mode, data in graph.stream(question, stream_mode=["custom", "values"]):
+        assert isinstance(data, dict)
         if mode == "custom":
             show(data)
         else:

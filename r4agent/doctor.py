@@ -69,11 +69,11 @@ def _store() -> str:
 def _video() -> str:
     from r4agent.media import open_source
     from r4agent.textworld import make_clip
-    from r4agent.textworld.writer import write_clip
+    from r4agent.textworld.writer import encode
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
-        write_clip(make_clip(level=0, seed=0), path)
+        encode(make_clip(level=0, seed=0), path)
         with open_source(path) as source:
             source.frame(source.count - 1)
             return f"encodes, and decodes with {source.decoder}"

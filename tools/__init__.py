@@ -6,11 +6,13 @@ raises UsageError whose text is fit for the model: the value, the valid range, t
 Does not: know messages, state or budgets; the graph brings those. No tool takes a path or a URL.
 """
 
+from pydantic import BaseModel
+
 from r4agent.tools.re_encode import ReEncode, detail_tokens, re_encode, see_again
 from r4agent.tools.select_frames import SelectFrames, overview, select_frames
 from r4agent.tools.zoom import Zoom, zoom
 
-TOOLS = {"select_frames": SelectFrames, "zoom": Zoom, "re_encode": ReEncode}
+TOOLS: dict[str, type[BaseModel]] = {"select_frames": SelectFrames, "zoom": Zoom, "re_encode": ReEncode}
 """Name → arguments, in the order in which the prompt lists them."""
 
 __all__ = [
