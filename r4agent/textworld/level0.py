@@ -2,7 +2,7 @@
 
 Promises: a clip has eight signs of eight colours in eight equal slots. A sign stands in the middle of its
 slot, so an overview of eight frames, one from the middle of each eighth, shows each colour. The colour can
-be seen in a thumbnail of 448 pixels; the text is at most 4.6 pixels high there and at least 9 in the source.
+be seen in a thumbnail of 448 pixels; the text is at most 3.6 pixels high there and at least 9 in the source.
 Does not: move anything, or use a colour twice in a clip.
 """
 
@@ -29,8 +29,8 @@ COLOURS: dict[str, Colour] = {
     "white": (250, 250, 250),
     "black": (15, 15, 15),
 }
-SIZES = (Size(1280, 720), Size(1152, 648), Size(1024, 576))
-THUMBNAIL, HIDDEN, READABLE = 448, 4.6, 9
+SIZES = (Size(1152, 648), Size(1280, 720), Size(1472, 828))
+THUMBNAIL, HIDDEN, READABLE = 448, 3.6, 9
 
 ASK_COLOUR = (
     "What does the {} sign say?",
@@ -116,8 +116,12 @@ def _sign(
     fill = COLOURS[colour]
     style = _style(rng, stage.size.width, (0, 0, 0) if luma(fill) > 120 else (255, 255, 255))
     wide, high = style.ink(string)
-    width = max(wide + 2 * round(wide * rng.uniform(0.25, 0.6)), rng.randint(90, 130))
-    height = max(high + 2 * round(high * rng.uniform(0.6, 1.6)), rng.randint(34, 50))
+    least = (
+        round(stage.size.width * rng.uniform(0.08, 0.11)),
+        round(stage.size.width * rng.uniform(0.03, 0.04)),
+    )
+    width = max(wide + 2 * round(wide * rng.uniform(0.25, 0.6)), least[0])
+    height = max(high + 2 * round(high * rng.uniform(0.6, 1.6)), least[1])
     left, top = _spot(rng, stage.size, frames, (width, height), taken)
     box = (left, top, left + width, top + height)
     stage.shape(frames, box, fill, style.fill, radius=rng.choice((0, 0, 4, 8)))

@@ -4,7 +4,7 @@ Promises: boxes and spans are worked out from what is drawn, so they can't disag
 something covers is not shown while it is covered, however little of it is. A question is dropped when its
 answer stands whole for less than a fifth of a second, when it is part of any other text of the clip, or
 when another question has the same words.
-Does not: decide what is drawn.
+Does not: decide what is drawn, or keep two texts apart; levels see to that.
 """
 
 import re
@@ -134,13 +134,13 @@ class Stage:
         )
 
     def _uncovered(self, depth: int, ink: Ink) -> list[Shown]:
-        """The frames in which nothing drawn later touches the text."""
+        """The frames in which no shape drawn later touches the text."""
         box = ink.box
         if not (box[0] >= 0 and box[1] >= 0 and box[2] <= self.size.width and box[3] <= self.size.height):
             raise ValueError(f"text {ink.string!r} at {box} leaves the frame, which is {self.size}")
         spans = [(max(ink.first, 0), min(ink.stop, self.frames))]
         for paint in self._paints[depth + 1 :]:
-            if (paint.solid or isinstance(paint, Ink)) and overlap(box, paint.box):
+            if paint.solid and overlap(box, paint.box):
                 spans = [part for span in spans for part in _without(span, (paint.first, paint.stop))]
         return [Shown(a, b, a / self.fps, b / self.fps, box) for a, b in spans if a < b]
 
@@ -149,7 +149,9 @@ class Stage:
             return True
         answer = texts[question.text]
         others = (text for i, text in enumerate(texts) if i != question.text)
-        return answer.seconds >= LEAST_SECONDS and not any(holds(text.string, answer.string) for text in others)
+        return answer.seconds >= LEAST_SECONDS and not any(
+            holds(text.string, answer.string) for text in others
+        )
 
     def _item(self, id_: str, name: str, question: Question, texts: tuple[Text, ...]) -> Item:
         meta: dict[str, Any] = {"level": self.level, "seed": self.seed, "kind": question.kind}

@@ -5,7 +5,7 @@ its column's heading. Does not: sort, scroll or merge cells.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from r4agent.textworld.stage import Frames, Stage, Style
@@ -93,6 +93,7 @@ STOCK: dict[str, Cell] = {
     "Shelf": _joined("{1}{0[0]}", "abcdef", 1, 40),
 }
 
+LONGEST = 13  # characters of the longest cell, an address
 SHEETS = (
     Sheet("Servers", "Host", _numbered("web-{}"), SERVERS),
     Sheet("Orders", "Order", _numbered("A-20{}"), ORDERS),
@@ -106,6 +107,9 @@ def table(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     """A table whose pages share `frames`, in a window as wide as `area`."""
     sheet, theme = rng.choice(SHEETS), rng.choice(THEMES)
     style = text_style(rng, theme)
+    column = (area[2] - area[0] - 34) // (1 + len(sheet.columns))
+    while style.width("0" * LONGEST) > column - 12:
+        style = replace(style, size=style.size - 1)
     step = round(style.line * rng.uniform(1.05, 1.6))
     frame = bar_height(style) + 24
     rows = min((area[3] - area[1] - frame) // step - 1, 18)

@@ -1,6 +1,7 @@
 """Every clip of every level: boxes, spans, answers and items agree with the pixels."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -54,6 +55,15 @@ def test_a_text_changes_pixels_in_its_box_within_its_span_and_nowhere_else(clip:
             for index in {shown.first - 1, shown.stop} & set(range(clip.frames)):
                 if not any(p.first <= index < p.stop for p in drawn):
                     assert difference(clip, bare, index) is None, f"{text.string} is in frame {index}"
+
+
+def test_no_text_is_written_over_another(clip: Clip) -> None:
+    """Neighbouring runs of one line may touch: two pixels are let pass."""
+    for index in range(0, clip.frames, max(1, clip.frames // 8)):
+        boxes = [(text.string, box) for text in clip.texts if (box := text.box_at(index))]
+        for (one, a), (two, b) in combinations(boxes, 2):
+            wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+            assert min(wide, high) <= 2, f"{one!r} and {two!r} in frame {index}"
 
 
 def test_times_boxes_and_spans_lie_in_the_clip(clip: Clip) -> None:
