@@ -8,6 +8,7 @@ Does not: read pixels, reason, count, or put words together that do not stand to
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from r4agent.geometry import Box
 from r4agent.text import Line, normalise
@@ -43,11 +44,16 @@ _HEAD = re.compile(
     re.IGNORECASE,
 )
 _UNIT = r"[kKMGT]i?[Bb]|[mµn]?s|min|h|fps|[kMG]?Hz|px|[ckm]?m|k?g|[kM]?W|EUR|USD|€"
-_NUMBER = rf"(?<![\w.:-])[#$€£+-]?\d+(?:[.,]\d+)*(?:\s?%|\s?(?:{_UNIT})\b|(?![\w:-]))"
+_NUMBER = rf"(?<![\w.,:-])[#$€£+-]?\d+(?:[.,]\d+)*(?:\s?%|\s?(?:{_UNIT})\b|(?![\w:-]))"
 _DATE = (
     r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
     r"|(?:\d{1,2}\.? )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?(?: \d{1,2},?)?(?: \d{4})?"
 )
+_NAMED_DATE = re.compile(
+    r"\b((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.? \d{1,2}(?:, \d{4})?)"
+)
+LONGEST = 2000  # characters of a question that are looked at
+
 # (what the question asks for, what a token of it looks like); the first that is asked for counts.
 _KINDS = (
     (r"timecode", r"\d\d:\d\d:\d\d[:;.,]\d\d+"),
@@ -56,9 +62,12 @@ _KINDS = (
     (r"\btime\b", r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M)?"),
     (r"\bversion\b", r"(?<![\w.:])v?\d+(?:\.\d+)+(?:[-+]\w+)?"),
     (r"\b(?:hash|commit|revision|sha|digest|checksum)\b", r"\b(?=[a-f]*\d)[0-9a-f]{7,64}\b"),
-    (r"\b(?:path|file|filename|directory|folder)\b", r"[~.]?/?[\w@.-]+(?:/[\w@.-]+)+|[\w-]+\.[A-Za-z]\w{0,5}\b"),
-    (r"\b(?:url|link|address|site|website)\b", r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.]+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?"),
-    (r"how (?:many|much|large|big|long|old|high)|percent|\b(?:number|count|counter|total|price|cost|amount|port|"
+    (r"\b(?:path|file|filename|directory|folder)\b",
+     r"[~.]?/?[\w@.-]+(?:/[\w@.-]+)+|[\w-]+\.[A-Za-z]\w{0,5}\b"),
+    (r"\b(?:url|link|address|site|website)\b",
+     r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.]+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?"),
+    (r"percent", r"[+-]?\d+(?:[.,]\d+)*\s?%"),
+    (r"how (?:many|much|large|big|long|old|high)|\b(?:number|count|counter|total|price|cost|amount|port|"
      r"latency|value|size|temperature|rate|score|sum|balance|tax|quantity|duration|speed|depth)\b", _NUMBER),
 )  # fmt: skip
 
@@ -86,10 +95,11 @@ class Candidate:
 
 def understand(text: str, choices: Sequence[str] = ()) -> Question:
     """What a question asks for, and by which words the place can be known."""
+    text = text[:LONGEST]
     words: dict[str, float] = {}
-    for phrase in _QUOTED.findall(text):
-        words[normalise(phrase)] = 3.0
-    rest = _QUOTED.sub(" ", text)
+    for phrases in (_QUOTED, _NAMED_DATE):
+        words |= {normalise(match[1]): 3.0 for match in phrases.finditer(text) if normalise(match[1])}
+    rest = _NAMED_DATE.sub(" ", _QUOTED.sub(" ", text))
     colour = next((c for c in COLOURS if re.search(rf"\b{c}\b", rest, re.IGNORECASE)), None)
     for at, match in enumerate(_WORD.finditer(rest)):
         word = normalise(match[0])
@@ -122,7 +132,7 @@ def candidates(
     hits = [[(line, m) for line in lines if (m := found(word, line.text))] for word, _ in question.words]
     total = sum(weight for _, weight in question.words) + (2.0 if question.colour else 0.0)
     offered = []
-    for line, text, trust in _offers(question, lines, hits):
+    for line, text, trust in _offers(question, lines):
         if _repeats(question, text):
             continue
         near = sum(
@@ -135,12 +145,22 @@ def candidates(
     return sorted(offered, key=lambda c: (-c.score, -c.line.score, -c.line.box.height))
 
 
+def mention(question: Question, lines: Sequence[Line]) -> float:
+    """How much of the question, by the weight of its words, stands anywhere in the lines."""
+    total = sum(weight for _, weight in question.words)
+    said = sum(w * max((found(word, line.text) for line in lines), default=0.0) for word, w in question.words)
+    return said / total if total else 0.0
+
+
+@lru_cache(maxsize=1 << 17)
 def found(word: str, text: str) -> float:
     """How surely a word or phrase in normal form stands in a text: 1 as a whole, less when it is part of
     a longer word or differs by what a reader or an ending may change, 0 when it does not."""
     from rapidfuzz import fuzz  # loaded here: it comes with the extra `ocr`
 
     text = normalise(text)
+    if word.replace(",", "").isdigit():  # 97,282 is 97282
+        word, text = word.replace(",", ""), re.sub(r"(?<=\d),(?=\d{3})", "", text)
     if word == text or re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text):
         return 1.0
     if len(word) < 3:
@@ -148,6 +168,8 @@ def found(word: str, text: str) -> float:
     if len(word) >= 4 and word in text:
         return 0.9
     ratio = fuzz.partial_ratio(word, text) if len(text) >= len(word) else fuzz.ratio(word, text)
+    if not any(c.isalpha() for c in word):
+        return 0.0  # a number with another digit is another number
     allowed = 88 if any(c.isdigit() for c in word) else 78
     return 0.85 * ratio / 100 if len(word) >= 5 and ratio >= allowed else 0.0
 
@@ -173,9 +195,7 @@ def nearness(line: Line, other: Line) -> float:
     return max(0.4 - 0.01 * (dx + dy), 0.15)
 
 
-def _offers(
-    question: Question, lines: Sequence[Line], hits: Sequence[Sequence[tuple[Line, float]]]
-) -> Iterator[tuple[Line, str, float]]:
+def _offers(question: Question, lines: Sequence[Line]) -> Iterator[tuple[Line, str, float]]:
     """(line, piece of it, trust in it as an answer)."""
     if question.choices:
         for choice in question.choices:
@@ -186,17 +206,20 @@ def _offers(
             yield from ((line, match[0].strip(), 1.0) for match in question.kind.finditer(line.text))
         return
     for line in lines:
-        here = [
-            word
-            for (word, _), hit in zip(question.words, hits, strict=True)
-            if any(o is line for o, _ in hit)
-        ]
+        if not _says_something(line.text):
+            continue
+        here = [word for word, _ in question.words if found(word, line.text)]
         label, colon, rest = line.text.partition(":")
         if here and colon and rest.strip() and any(found(word, label) for word in here):
             yield line, rest.strip(), 1.0
         # A line that holds the question's words is a place to look by; what stands beside it answers.
         share = sum(len(word) for word in here) / max(len(normalise(line.text)), 1)
         yield line, line.text, 1.0 - 0.5 * min(share, 1.0)
+
+
+def _says_something(text: str) -> bool:
+    """Not an icon that the reader took for a character."""
+    return len(text) > 1 or (text.isascii() and text.isalnum())
 
 
 def _repeats(question: Question, text: str) -> bool:

@@ -8,28 +8,34 @@ Does not: reason, count, or put an answer into its own words.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import PrivateAttr
 
 from r4agent import protocol
 from r4agent.geometry import QWEN2_5_VL, Box, ModelProfile, convert
 from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture
-from r4agent.policy.extract import Candidate, Question, candidates, understand
-from r4agent.policy.sight import Screen, background, patch, scale, screens
+from r4agent.policy.extract import Candidate, Question, candidates, mention, understand
+from r4agent.policy.sight import Screen, Sight, background, patch, scale
 from r4agent.reader import Reader
-from r4agent.text import Line
+from r4agent.text import Line, normalise
 
-SURE = 0.72  # a candidate with this score ends the search
+SURE = 0.75  # a candidate with this score ends the search
+LIKELY, LEAD = 0.55, 0.08  # so does one with this score and lead once frames were selected
+AGAIN = 0.05  # what being read clearly adds when candidates are ranked: no second look for a near tie
+HINT = 0.34  # share of the question's words at which a page or frame seen small is seen again first
 FLOOR = 0.45  # one below it is not an answer
 CLEAR = 18  # height in pixels, as shown, at which a line (its box, with the reader's margin) is read well
 LEGIBLE = 0.45  # shown pixels for a source pixel below which a screen's small text can't be read
+PATIENCE = 24_000  # characters read for a question, beyond which no more of the media is covered
 FRAMES = 8  # frames asked for at a time
 RESERVE = 2  # turns kept for a closer look and the answer
 
@@ -41,6 +47,11 @@ class OcrPolicy(BaseChatModel):
     reader: Reader
     speaks: ModelProfile = QWEN2_5_VL
     takes_references: bool = True
+
+    _sight: Sight = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._sight = Sight(self.store, self.reader)
 
     @property
     def _llm_type(self) -> str:
@@ -54,65 +65,79 @@ class OcrPolicy(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         talk = Talk.of(messages)
-        seen = screens(talk.pictures, self.store, self.reader)
-        best = self._best(talk.question, seen)
-        thought, step = self._decide(talk, best)
+        seen = self._sight.screens(talk.pictures)
+        thought, step = self._decide(talk, seen, *self._best(talk.question, seen))
         text = f"<think>{protocol.plain(thought)}</think>\n{step}"
         return ChatResult(generations=[ChatGeneration(message=AIMessage(content=text))])
 
-    def _best(self, question: Question, seen: Sequence[Screen]) -> "Found | None":
-        """The best candidate of all screens; of equals the one that was shown larger."""
+    def _best(self, question: Question, seen: Sequence[Screen]) -> tuple["Found | None", float]:
+        """The best candidate of all screens, near ties going to the one read clearly; and how far it leads."""
         found = []
         for screen in seen:
             name = self._colour_on(screen) if question.colour else None
             offered = candidates(question, screen.lines, name)[:3]
             found += [Found(candidate, screen.origin[candidate.line]) for candidate in offered]
-        return max(
-            found, key=lambda f: (round(f.candidate.score, 2), f.height, f.candidate.line.score), default=None
-        )
+        if not found:
+            return None, 0.0
+        best = max(found, key=lambda f: (round(f.score + AGAIN * f.clear, 2), f.height, f.sureness))
+        said = normalise(best.candidate.text)
+        others = [f.score for f in found if normalise(f.candidate.text) != said]
+        return best, best.score - max(others, default=0.0)
 
-    def _colour_on(self, screen: Screen) -> Any:
+    def _colour_on(self, screen: Screen) -> Callable[[Line], str]:
         def name(line: Line) -> str:
             picture = screen.origin[line]
             return background(self.store.get(picture.ref), _shown(line.box, picture))
 
         return name
 
-    def _decide(self, talk: "Talk", best: "Found | None") -> tuple[str, str]:
+    def _decide(
+        self, talk: "Talk", seen: Sequence[Screen], best: "Found | None", lead: float
+    ) -> tuple[str, str]:
         """What to think and what to do."""
-        score = best.candidate.score if best else 0.0
         if talk.turns_left > 1:
-            if best and score >= SURE and not best.clear:
-                call = self._closer(best, talk)
+            for thought, call in self._looks(talk, seen, best, lead):
                 if call not in talk.calls:
-                    return f"{best.said} is small or unsure: look closer.", _call(call)
-            if score < SURE:
-                for thought, call in self._search(talk, best):
-                    if call not in talk.calls:
-                        return thought, _call(call)
-        if best and score >= FLOOR:
-            return f"{best.said} fits best, {score:.2f}.", self._answer(best)
+                    return thought, _call(call)
+        if best and best.score >= FLOOR:
+            return f"{best.said} fits best, {best.score:.2f}.", self._answer(best)
         why = f"nothing read in {len(talk.pictures)} pictures fits the question"
-        closest = f"; the closest is {best.said}, {score:.2f}" if best else ""
-        return f"Not there: {why}{closest}.", f"<not_found>{protocol.plain(why)}</not_found>"
+        closest = f"; the closest is {best.said}, {best.score:.2f}" if best else ""
+        return f"Not there: {why}{closest}.", f"<not_found>{why}</not_found>"
 
-    def _search(self, talk: "Talk", best: "Found | None") -> Iterator[tuple[str, "Call"]]:
-        """Where to look next, the most promising first."""
-        if talk.question.colour:
-            yield from self._patches(talk)
-        if talk.turns_left > RESERVE:
-            at = self._unseen(talk)
-            if at:
+    def _looks(
+        self, talk: "Talk", seen: Sequence[Screen], best: "Found | None", lead: float
+    ) -> Iterator[tuple[str, "Call"]]:
+        """Where to look next, the most promising first; nothing when what was seen will do."""
+        covered = any(name == "select_frames" for name, _ in talk.calls)
+        sure = best and (best.score >= SURE or (best.score >= LIKELY and lead >= LEAD and covered))
+        if not sure:
+            if talk.question.colour:
+                yield from self._patches(talk)
+            if talk.turns_left > RESERVE and (at := self._unseen(talk, seen)):
                 yield f"Not seen for sure yet; cover {len(at)} more.", ("select_frames", {talk.unit: at})
-        if best and best.candidate.score >= FLOOR and not best.clear:
-            yield f"{best.said} may be it: look closer.", self._closer(best, talk)
+        if best and best.score >= FLOOR and not best.clear:
+            yield f"{best.said} is small or unsure: look closer.", self._closer(best)
+        if not best or best.score < FLOOR:
+            yield from self._quarters(talk, seen)
+
+    def _quarters(self, talk: "Talk", seen: Sequence[Screen]) -> Iterator[tuple[str, "Call"]]:
+        """The quarters of frames too large for their small text to be read whole."""
+        for screen in sorted(seen, key=lambda s: -mention(talk.question, s.lines)):
+            whole = [p for p in talk.pictures if p.view.frame == screen.frame and talk.is_whole(p)]
+            picture = max(whole, key=scale)
+            if scale(picture) < LEGIBLE:
+                wide, high = picture.view.size.width, picture.view.size.height
+                for x, y in ((0, 0), (0.45, 0), (0, 0.45), (0.45, 0.45)):
+                    part = Box(x * wide, y * high, (x + 0.55) * wide, (y + 0.55) * high, "shown")
+                    yield f"Text in {picture.name} may be too small: look closer.", self._zoom(picture, part)
 
     def _patches(self, talk: "Talk") -> Iterator[tuple[str, "Call"]]:
         """Things of the colour asked for, seen in whole frames."""
         colour = str(talk.question.colour)
         found = []
         for picture in talk.pictures:
-            if picture.view.region == talk.whole(picture):
+            if talk.is_whole(picture):
                 box = patch(self.store.get(picture.ref), colour)
                 if box is not None:
                     found.append((box.area, picture, box))
@@ -120,28 +145,30 @@ class OcrPolicy(BaseChatModel):
             around = box.grown(box.width * 0.25 + 4, box.height * 0.5 + 4)
             yield f"Something {colour} in {picture.name}: look closer.", self._zoom(picture, around)
 
-    def _unseen(self, talk: "Talk") -> list[float] | list[int]:
-        """Times (or pages) in the widest gaps between those seen legibly; first those where the overview
-        changes."""
-        room = min(FRAMES, talk.images_left - RESERVE) >> talk.failures
-        small = min((p.view.size.pixels for p in talk.pictures), default=0)
-        seen = [
-            talk.position(p)
-            for p in talk.pictures
-            if scale(p) >= LEGIBLE or p.view.size.pixels > 1.5 * small or talk.unit == "frames"
-        ]
-        seen += talk.tried
-        chosen: list[float] = []
+    def _unseen(self, talk: "Talk", seen: Sequence[Screen]) -> list[float] | list[int]:
+        """Times (or pages) to see: first those seen too small to read that seem to hold words of the
+        question, then the middles of the widest gaps between those seen well."""
+        read = sum(screen.fresh for screen in seen)
+        dense = max((screen.fresh for screen in seen), default=0)
+        room = min(FRAMES, talk.images_left - RESERVE, (PATIENCE - read) // max(dense, 1)) >> talk.failures
+        if room < 1:
+            return []
+        least = min(p.view.size.pixels for p in talk.pictures) if talk.pictures else 0
+        well = {
+            p.view.frame for p in talk.pictures if scale(p) >= LEGIBLE or p.view.size.pixels > 1.5 * least
+        }
+        known = [talk.position(p) for p in talk.pictures if p.view.frame in well] + talk.tried
+        hints = [(mention(talk.question, s.lines), s) for s in seen if s.frame not in well]
+        hints = sorted((hint for hint in hints if hint[0] >= HINT), key=lambda hint: -hint[0])
+        chosen = [talk.place(screen.frame, screen.time) for _, screen in hints[: room // 2]]
         while len(chosen) < room:
-            gap, middle = _widest(sorted({*seen, *chosen}), talk.first, talk.last)
+            gap, middle = _widest(sorted({*known, *chosen}), talk.first, talk.last)
             if gap < talk.step:
                 break
-            chosen.append(middle if talk.unit == "times" else round(middle))
-        return (
-            sorted(round(t, 3) for t in chosen) if talk.unit == "times" else sorted({int(t) for t in chosen})
-        )
+            chosen.append(round(middle, 3) if talk.unit == "times" else round(middle))
+        return sorted(chosen) if talk.unit == "times" else sorted({int(page) for page in chosen})
 
-    def _closer(self, best: "Found", talk: "Talk") -> "Call":
+    def _closer(self, best: "Found") -> "Call":
         """A generous region round a candidate."""
         box = _shown(best.candidate.line.box, best.picture)
         size = best.picture.view.size
@@ -180,7 +207,7 @@ def _widest(seen: Sequence[float], first: float, last: float) -> tuple[float, fl
     if not seen:
         return last - first + 1, (first + last) / 2
     gaps = [(2 * (seen[0] - first), first + (seen[0] - first) / 3)]
-    gaps += [(b - a, (a + b) / 2) for a, b in zip(seen, seen[1:], strict=False)]
+    gaps += [(b - a, (a + b) / 2) for a, b in pairwise(seen)]
     gaps.append((2 * (last - seen[-1]), last - (last - seen[-1]) / 3))
     return max(gaps, key=lambda gap: gap[0])
 
@@ -193,13 +220,23 @@ class Found:
     picture: Picture
 
     @property
+    def score(self) -> float:
+        return self.candidate.score
+
+    @property
+    def sureness(self) -> float:
+        return self.candidate.line.score
+
+    @property
     def height(self) -> float:
         """Of its line, in pixels as shown."""
         return round(_shown(self.candidate.line.box, self.picture).height)
 
     @property
     def clear(self) -> bool:
-        return self.candidate.line.score >= 0.9 and (self.height >= CLEAR or scale(self.picture) >= 1)
+        """Whether a closer look would add nothing."""
+        sharp = self.sureness >= 0.9 and (self.height >= CLEAR or scale(self.picture) >= 1)
+        return sharp or scale(self.picture) >= 1.9
 
     @property
     def said(self) -> str:
@@ -230,19 +267,13 @@ class Talk:
         after = messages[start:]
         made = [call for m in after if isinstance(m, AIMessage) for call in m.tool_calls]
         failed = {m.tool_call_id for m in after if isinstance(m, ToolMessage) and m.status == "error"}
-        tried = [
-            t
-            for c in made
-            if c["id"] in failed
-            for key in ("times", "frames")
-            for t in c["args"].get(key, [])
-        ]
+        asked = [call["args"] for call in made if call["id"] in failed]
+        tried = [at for args in asked for key in ("times", "frames") for at in args.get(key, [])]
         limits = re.search(r"You have (\d+) turns and (\d+) pictures", system)
         turns, images = (int(limits[1]), int(limits[2])) if limits else (1, 0)
         turns_left = turns - sum(isinstance(m, AIMessage) for m in after)
-        if _blocks(messages[-1])[-1:] == [protocol.LAST_TURN] or str(messages[-1].text).endswith(
-            f". {protocol.LAST_TURN}"
-        ):
+        closing = _blocks(messages[-1])[-1:]
+        if any(text.endswith(protocol.LAST_TURN) and not text.startswith("Question: ") for text in closing):
             turns_left = 1
         unit, first, last, step = _extent(system)
         return cls(
@@ -260,16 +291,16 @@ class Talk:
         )
 
     def position(self, picture: Picture) -> float:
-        return (
-            picture.view.time
-            if self.unit == "times" and picture.view.time is not None
-            else picture.view.frame + 1
-        )
+        return self.place(picture.view.frame, picture.view.time)
 
-    def whole(self, picture: Picture) -> Box:
-        """The largest region seen of the picture's frame."""
-        of_frame = [p.view.region for p in self.pictures if p.view.frame == picture.view.frame]
-        return max(of_frame, key=lambda region: region.area)
+    def place(self, frame: int, time: float | None) -> float:
+        """By what `select_frames` is asked for a frame: its time, or its page."""
+        return time if self.unit == "times" and time is not None else frame + 1
+
+    def is_whole(self, picture: Picture) -> bool:
+        """Whether it shows as much of its frame as any picture does."""
+        regions = [p.view.region for p in self.pictures if p.view.frame == picture.view.frame]
+        return picture.view.region.area >= max(region.area for region in regions)
 
 
 def _extent(system: str) -> tuple[str, float, float, float]:

@@ -1,18 +1,19 @@
 """What has been seen so far: the pictures of a conversation, read and laid together frame by frame.
 
-Promises: a function of the messages alone. A picture that looks like one read before is read only where
-it differs. What several pictures show of one frame becomes one Screen in source pixels, each place as the
-closest look at it reads.
-Does not: keep anything between calls; the Reader's cache does.
+Promises: what is seen depends on the pictures and their order alone. A picture that looks like one read
+before is read only where it differs. What several pictures show of one frame becomes one Screen in source
+pixels, each place as the closest look at it reads.
+Does not: choose what to look at, or judge what was read.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from r4agent.geometry import Box, Size, convert
 from r4agent.media.store import MediaStore
@@ -30,21 +31,69 @@ MOSTLY = 0.6  # a picture that differs in more than this share of its area is re
 
 @dataclass(frozen=True)
 class Screen:
-    """One frame: its lines in source pixels and reading order, and the picture each was read in."""
+    """One frame: its lines in source pixels and reading order, and the picture each was read in. fresh: how
+    many characters its pictures showed that no picture before them did: what reading it cost."""
 
     frame: int
     time: float | None
     lines: tuple[Line, ...]
     origin: dict[Line, Picture]
+    fresh: int
 
 
-def screens(pictures: Sequence[Picture], store: MediaStore, reader: Reader) -> list[Screen]:
-    """The frames seen in `pictures` (in the order in which they were shown), in order of time."""
-    read = read_all(pictures, store, reader)
-    frames: dict[int, list[Picture]] = {}
-    for picture in pictures:
-        frames.setdefault(picture.view.frame, []).append(picture)
-    return [_screen(frame, seen, read) for frame, seen in sorted(frames.items())]
+class Sight:
+    """What is on the pictures of a store, as a reader reads it. Safe to use from several threads."""
+
+    def __init__(self, store: MediaStore, reader: Reader) -> None:
+        self.store, self.reader = store, reader
+        self._difference = lru_cache(maxsize=4096)(self._compare)
+
+    def screens(self, pictures: Sequence[Picture]) -> list[Screen]:
+        """The frames seen in `pictures` (in the order in which they were shown), in order of time."""
+        read = self.read(pictures)
+        frames: dict[int, list[Picture]] = {}
+        known: set[Line] = set()
+        fresh = Counter[int]()
+        for picture in pictures:
+            frames.setdefault(picture.view.frame, []).append(picture)
+            fresh[picture.view.frame] += sum(len(o.text) for o in read[picture.name] if o not in known)
+            known.update(read[picture.name])
+        return [_screen(frame, seen, read, fresh[frame]) for frame, seen in sorted(frames.items())]
+
+    def read(self, pictures: Sequence[Picture]) -> dict[str, tuple[Line, ...]]:
+        """The lines of every picture by its name, in the picture's own pixels."""
+        read: dict[str, tuple[Line, ...]] = {}
+        alike: dict[tuple[Box, Size], list[Picture]] = {}
+        for picture in pictures:
+            before = alike.setdefault((picture.view.region, picture.view.size), [])
+            read[picture.name] = self._read(picture, before, read)
+            before.append(picture)
+        return read
+
+    def _read(
+        self, picture: Picture, before: Sequence[Picture], read: dict[str, tuple[Line, ...]]
+    ) -> tuple[Line, ...]:
+        image = self.store.get(picture.ref)
+        least: tuple[float, list[Box], tuple[Line, ...]] = (MOSTLY * picture.view.size.pixels, [], ())
+        for other in _neighbours(picture, before):
+            lines = read[other.name]
+            boxes = whole_lines(self._difference(other.ref, picture.ref), lines, picture.view.size)
+            least = min(least, (sum(box.area for box in boxes), boxes, lines), key=lambda found: found[0])
+        area, boxes, lines = least
+        if area == MOSTLY * picture.view.size.pixels:
+            return self.reader.read(image, ref=picture.ref)
+        kept = [line for line in lines if not any(line.box.overlap(box) for box in boxes)]
+        return in_reading_order([*kept, *(line for box in boxes for line in self._read_part(image, box))])
+
+    def _compare(self, old: str, new: str) -> list[Box]:
+        return differences(self.store.get(old), self.store.get(new))
+
+    def _read_part(self, image: Image.Image, part: Box) -> list[Line]:
+        x0, y0, x1, y1 = (round(v) for v in part.corners)
+        return [
+            Line(o.text, Box(o.box.x0 + x0, o.box.y0 + y0, o.box.x1 + x0, o.box.y1 + y0, "shown"), o.score)
+            for o in self.reader.read(image.crop((x0, y0, x1, y1)))
+        ]
 
 
 def scale(picture: Picture) -> float:
@@ -52,7 +101,17 @@ def scale(picture: Picture) -> float:
     return picture.view.size.width / picture.view.region.width
 
 
-def _screen(frame: int, seen: list[Picture], read: dict[str, tuple[Line, ...]]) -> Screen:
+def _neighbours(picture: Picture, before: Sequence[Picture]) -> list[Picture]:
+    """The nearest earlier and the nearest later frame among `before`."""
+    frame = picture.view.frame
+    earlier = [p for p in before if p.view.frame <= frame]
+    later = [p for p in before if p.view.frame > frame]
+    nearest = [max(earlier, key=lambda p: p.view.frame, default=None)]
+    nearest.append(min(later, key=lambda p: p.view.frame, default=None))
+    return [p for p in nearest if p is not None]
+
+
+def _screen(frame: int, seen: list[Picture], read: dict[str, tuple[Line, ...]], fresh: int) -> Screen:
     origin: dict[Line, Picture] = {}
     closer: list[Box] = []
     for picture in sorted(seen, key=scale, reverse=True):
@@ -62,7 +121,7 @@ def _screen(frame: int, seen: list[Picture], read: dict[str, tuple[Line, ...]]) 
             if not any(_within(box, other) for other in closer):
                 origin.setdefault(Line(line.text, box, line.score), picture)
         closer.append(region)
-    return Screen(frame, seen[0].view.time, in_reading_order(origin), origin)
+    return Screen(frame, seen[0].view.time, in_reading_order(origin), origin, fresh)
 
 
 def _within(box: Box, other: Box) -> bool:
@@ -70,65 +129,13 @@ def _within(box: Box, other: Box) -> bool:
     return shared is not None and shared.area >= 0.5 * box.area
 
 
-def read_all(pictures: Sequence[Picture], store: MediaStore, reader: Reader) -> dict[str, tuple[Line, ...]]:
-    """The lines of every picture by its name, in the picture's own pixels."""
-    read: dict[str, tuple[Line, ...]] = {}
-    alike: dict[tuple[Box, Size], list[Picture]] = {}
-    for picture in pictures:
-        image = store.get(picture.ref)
-        before = alike.setdefault((picture.view.region, picture.view.size), [])
-        nearest = min(before, key=lambda p: abs(p.view.frame - picture.view.frame), default=None)
-        regions = None if nearest is None else changes(store.get(nearest.ref), image, read[nearest.name])
-        if nearest is None or regions is None:
-            read[picture.name] = reader.read(image, ref=picture.ref)
-        else:
-            kept = [o for o in read[nearest.name] if not any(o.box.overlap(r) for r in regions)]
-            new = [line for region in regions for line in _read_part(image, region, reader)]
-            read[picture.name] = in_reading_order([*kept, *new])
-        before.append(picture)
-    return read
-
-
-def _read_part(image: Image.Image, region: Box, reader: Reader) -> list[Line]:
-    x0, y0, x1, y1 = (round(v) for v in region.corners)
-    return [
-        Line(o.text, Box(o.box.x0 + x0, o.box.y0 + y0, o.box.x1 + x0, o.box.y1 + y0, "shown"), o.score)
-        for o in reader.read(image.crop((x0, y0, x1, y1)))
-    ]
-
-
-def changes(old: Image.Image, new: Image.Image, lines: Sequence[Line]) -> list[Box] | None:
-    """Where `new` differs from `old`, a picture of the same size: boxes in whole pixels that hold whole
-    the lines they touch and do not overlap; None where it mostly differs."""
-    size = Size(new.width, new.height)
-    boxes = [box.grown(CELL / 2, CELL / 2) for box in _clusters(_differing(old, new))]
-    merged: list[Box] = []
-    while boxes:
-        box = boxes.pop()
-        touched = [line.box for line in lines if line.box.overlap(box)] + [
-            b for b in merged if b.overlap(box)
-        ]
-        grown = reduce(Box.hull, touched, box)
-        merged = [b for b in merged if not b.overlap(box)]
-        (merged if grown == box else boxes).append(grown)
-    merged = [box.pixels(size) for box in merged]
-    return None if sum(box.area for box in merged) > MOSTLY * size.pixels else merged
-
-
-def _differing(old: Image.Image, new: Image.Image) -> NDArray[np.bool_]:
-    """Which squares differ, as rows and columns."""
-    a, b = (np.asarray(image, dtype=np.int16) for image in (old, new))
-    differ = np.abs(a - b).max(axis=2) > LEVELS
-    high, wide = (-(-n // CELL) * CELL for n in differ.shape)
-    padded = np.zeros((high, wide), dtype=bool)
-    padded[: differ.shape[0], : differ.shape[1]] = differ
-    cells = padded.reshape(high // CELL, CELL, wide // CELL, CELL).sum(axis=(1, 3))
-    return np.asarray(cells >= PIXELS)
-
-
-def _clusters(mask: NDArray[np.bool_]) -> list[Box]:
-    """Boxes, in pixels, around the groups of squares that touch or have one square between them."""
-    left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
+def differences(old: Image.Image, new: Image.Image) -> list[Box]:
+    """Where two pictures of one size differ: boxes around the groups of squares that touch or have one
+    square between them."""
+    red, green, blue = ImageChops.difference(old, new).split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue).point(lambda v: 255 * (v > LEVELS))
+    shares = np.asarray(most.reduce(CELL)).astype(float) / 255
+    left = {(int(y), int(x)) for y, x in np.argwhere(shares * CELL * CELL >= PIXELS - 0.5)}
     boxes = []
     while left:
         group, edge = [], [left.pop()]
@@ -144,6 +151,20 @@ def _clusters(mask: NDArray[np.bool_]) -> list[Box]:
     return boxes
 
 
+def whole_lines(boxes: Sequence[Box], lines: Sequence[Line], size: Size) -> list[Box]:
+    """The boxes grown by half a square, then until they hold whole the lines they touch and do not
+    overlap; in whole pixels inside a picture of `size`."""
+    left, merged = [box.grown(CELL / 2, CELL / 2) for box in boxes], list[Box]()
+    while left:
+        box = left.pop()
+        touched = [line.box for line in lines if line.box.overlap(box)]
+        grown = reduce(Box.hull, touched + [other for other in merged if other.overlap(box)], box)
+        merged = [other for other in merged if not other.overlap(box)]
+        (merged if grown == box else left).append(grown)
+    return [box.pixels(size) for box in merged]
+
+
+SPECK, GROUND = 20, 0.4  # pixels below, and share of a picture above which a colour is no thing in it
 # Hue in degrees up to which a colour has its name.
 _HUES = (
     (14, "red"),
@@ -174,28 +195,26 @@ def colour_names(image: Image.Image) -> NDArray[np.str_]:
 def background(image: Image.Image, box: Box) -> str:
     """The name of the commonest colour in and just around a box of the picture."""
     around = box.grown(box.height / 4, box.height / 4).pixels(Size(image.width, image.height))
-    names, counts = np.unique(colour_names(image.crop(around.corners)), return_counts=True)  # type: ignore[arg-type]
+    names, counts = np.unique(colour_names(image.crop(around.corners)), return_counts=True)
     return str(names[counts.argmax()])
 
 
 def patch(image: Image.Image, colour: str) -> Box | None:
-    """The largest, fullest patch of a colour that is not the picture's ground, or None."""
+    """The largest solid patch of a colour, unless that colour is the picture's ground; else None."""
     mask = colour_names(image) == colour
-    if not 20 <= mask.sum() <= 0.4 * mask.size:
+    left, best, most = {(int(y), int(x)) for y, x in np.argwhere(mask)}, None, 0.0
+    if len(left) > GROUND * mask.size:
         return None
-    left, best = {(int(y), int(x)) for y, x in np.argwhere(mask)}, (0.0, None)
     while left:
-        group, edge = 0, [left.pop()]
-        x0 = x1 = edge[0][1]
-        y0 = y1 = edge[0][0]
+        group, edge = [], [left.pop()]
         while edge:
             y, x = edge.pop()
-            group += 1
-            x0, x1, y0, y1 = min(x, x0), max(x, x1), min(y, y0), max(y, y1)
+            group.append((y, x))
             near = {(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)} & left
             left -= near
             edge.extend(near)
-        full = group * group / ((x1 + 1 - x0) * (y1 + 1 - y0))
-        if group >= 20 and x1 > x0 and y1 > y0 and full > best[0]:
-            best = (full, Box(x0, y0, x1 + 1, y1 + 1, "shown"))  # type: ignore[assignment]
-    return best[1]
+        ys, xs = [y for y, _ in group], [x for _, x in group]
+        box = Box(min(xs), min(ys), max(xs) + 1, max(ys) + 1, "shown")
+        if len(group) >= SPECK and len(group) ** 2 / box.area > most:
+            best, most = box, len(group) ** 2 / box.area
+    return best
