@@ -53,7 +53,7 @@ class Video:
         self._reformatter = VideoReformatter()
         self._frames: Iterator[tuple[int, VideoFrame]] = iter(())
         self._passed: int | None = None  # timestamp of the last frame the decoder gave
-        self._goal = 0  # frames before this timestamp may have been left out since the last seek
+        self._goal = 0  # frames before this timestamp are left out where nothing depends on them
         self._size: Size | None = None
         try:
             self._open()
@@ -158,16 +158,24 @@ class Video:
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         """Frame `index`, upright, RGB, height x width x 3."""
-        frame = self._advance(self._pts[index]) if self._is_ahead(index) else None
+        target = self._pts[index]
+        if self._is_ahead(index) and (frame := self._advance(target)):
+            return self._picture(frame)
+        for key in self._starts(index):
+            self._seek(key)
+            if frame := self._advance(target):
+                return self._picture(frame)
+        raise MediaError(f"{self._path}: frame {index} cannot be decoded; the file is damaged there")
+
+    def _starts(self, index: int) -> Iterator[int]:
+        """Keyframes to start from, best first. A seek may land late, or on a keyframe that is none: then
+        further and further back, at last (-1) from the beginning of the file."""
         key, back = self._key(index), 0
-        while frame is None:  # a seek may land late, or on a keyframe that is none: go further back
-            start = max(0, key - back)
-            self._seek(start)
-            frame = self._advance(self._pts[index])
-            if frame is None and start == 0:
-                raise MediaError(f"{self._path}: frame {index} cannot be decoded; the file is damaged there")
+        while key - back > 0:
+            yield key - back
             back = 2 * back + 1
-        return self._picture(frame)
+        yield 0
+        yield -1
 
     def _advance(self, target: int) -> VideoFrame | None:
         """Decode on to the frame stamped `target`; None when it does not come."""
@@ -182,7 +190,7 @@ class Video:
     def _is_ahead(self, index: int) -> bool:
         """Whether decoding on from here gets to the frame, and sooner than a seek does."""
         target = self._pts[index]
-        if self._passed is None or target <= self._passed or target < self._goal:
+        if self._passed is None or target <= self._passed:
             return False
         here = bisect_left(self._pts, self._passed)
         return index - here <= NEAR or self._keys[self._key(index)] <= self._passed
@@ -193,14 +201,14 @@ class Video:
         return max(0, bisect_right(self._keys, self._pts[index]) - 1)
 
     def _seek(self, key: int) -> None:
-        pts, dts = self._keys[key], self._key_dts[key]
-        if self._counted:
+        pts, dts = self._keys[max(0, key)], self._key_dts[max(0, key)]
+        if self._counted or key < 0:
             self._rewind()
         else:  # MPEG streams are searched by decoding time, the others' indices by presentation time
             by_dts = self._container.format.name.startswith("mpeg")
             self._container.seek(dts if by_dts else pts, stream=self._stream)
         self._passed = None
-        self._frames = self._count_up() if self._counted else self._from_key(pts)
+        self._frames = self._count_up() if self._counted else self._from_key()
 
     def _rewind(self) -> None:
         self._container.close()
@@ -210,18 +218,15 @@ class Video:
         frames = (f for packet in self._container.demux(self._stream) for f in self._decoded(packet))
         yield from zip(self._pts, frames, strict=False)
 
-    def _from_key(self, latest: int) -> Iterator[tuple[int, VideoFrame]]:
-        """Frames from the first keyframe on; none at all if that comes after `latest`."""
+    def _from_key(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Frames from the next keyframe on."""
         context = self._stream.codec_context
         lean = context.name == "h264"  # the one codec whose "nothing refers to this" is reliable
         started = False
         for packet in self._container.demux(self._stream):
+            started = started or packet.is_keyframe
             if not started and packet.size:
-                if not packet.is_keyframe:
-                    continue
-                if packet.pts is None or packet.pts > latest:
-                    return
-                started = True
+                continue
             if lean:
                 idle = packet.pts is not None and packet.pts < self._goal
                 context.skip_frame = "NONREF" if idle else "DEFAULT"

@@ -113,14 +113,18 @@ def test_the_decoder_ends_with_its_parent(picture: Path, at_work: bool) -> None:
     assert not alive(pid)
 
 
-def test_an_unguarded_script_works_from_any_folder(picture: Path, tmp_path: Path) -> None:
-    """No `if __name__ == "__main__"`, and modules in the current folder that are not what they say."""
-    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+@pytest.mark.parametrize("how", [["-P", "script.py"], ["-c", "exec(open('script.py').read())"]])
+def test_an_unguarded_script_works_beside_misleading_modules(
+    picture: Path, tmp_path: Path, how: list[str]
+) -> None:
+    """No `if __name__ == "__main__"`, and a `resource` in the current folder that the child must not load."""
+    (tmp_path / "resource.py").write_text("raise SystemExit('the wrong resource')")
     (tmp_path / "script.py").write_text(
         f"from r4agent.media import open_source\nprint(open_source({str(picture)!r}).frame(0).image.size)\n"
     )
-    run = [sys.executable, "-P", "script.py"]
-    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, *how], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stdout == "(320, 240)\n", done.stderr
 
 

@@ -181,9 +181,28 @@ def test_a_damaged_frame_is_an_error_and_its_neighbours_are_right(tmp_path: Path
         assert number_of(source.frame(number - 1).image) == number - 1
 
 
-def test_frames_above_the_pixel_limit_are_refused_before_decoding(clip: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("name", ["open_gop.mp4", "open_gop_hevc.mp4", "b_frames.ts"])
+def test_a_seek_that_lands_late_is_noticed(
+    name: str, clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a wrong index in the file: the first try starts a keyframe too far on."""
+    seek, tries = Video._seek, iter(range(10**6))
+
+    def late(video: Video, key: int) -> None:
+        skew = 1 - next(tries) % 2 if key >= 0 else 0
+        seek(video, min(key + skew, len(video._keys) - 1))
+
+    monkeypatch.setattr(Video, "_seek", late)
+    numbers, _ = read_shuffled(clip(name))
+    assert numbers == list(range(40))
+
+
+def test_frames_above_the_pixel_limit_are_refused_before_decoding(
+    clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Video, "_decoded")
     with pytest.raises(MediaError, match="3840x2160 are more than the 1000000 pixels"):
-        open_source(clip("uhd.mp4"), limits=Limits(frame_pixels=1_000_000))
+        open_source(clip("uhd.mp4"), limits=Limits(frame_pixels=1_000_000), isolate=False)
 
 
 def test_more_frames_than_allowed_are_refused(clip: Callable[[str], Path]) -> None:
