@@ -93,4 +93,6 @@ def _reader() -> str:
 def _pdf() -> str:
     import pypdfium2
 
-    return f"opens pages with pypdfium2 {pypdfium2.V_PYPDFIUM2}"
+    page = pypdfium2.PdfDocument.new().new_page(100, 100)
+    assert page.render().to_pil().size == (100, 100), "a page of 100x100 points is rendered at another size"
+    return f"renders pages with pypdfium2 {importlib.metadata.version('pypdfium2')}"

@@ -35,8 +35,12 @@ class RunError(R4Error):
     exit_code = 5
 
 
+def printable(text: str) -> str:
+    """Text that cannot drive a terminal: control and direction characters are spelt out."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """The error's text on one line, control characters escaped, at most `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """The error's text, printable, on one line of at most `limit` characters."""
+    text = printable(" ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"

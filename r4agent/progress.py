@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from r4agent.doctor import Check
+from r4agent.errors import printable
 from r4agent.media.store import MediaStore
 
 Event = dict[str, Any]
@@ -32,7 +32,7 @@ def live(media: str) -> Iterator[Callable[[Event], None]]:
         def show(event: Event) -> None:
             line = describe(event)
             if event["event"] == "turn":
-                console.print(f"[dim]turn {event['turn']}[/dim]  {escape(str(event['step']))}")
+                console.print(f"[dim]turn {event['turn']}[/dim]  {escape(printable(str(event['step'])))}")
                 line = "reading"
             elif event["event"] in ("frame", "region"):
                 console.print(f"        [dim]{escape(line)}[/dim]")
@@ -61,44 +61,44 @@ def _when(event: Event) -> str:
     return f"page {event['frame'] + 1}" if event["time"] is None else f"{event['time']:.2f} s"
 
 
+SUPPORT = {
+    "yes": ", the reader finds it there",
+    "no": ", the reader does not find it there",
+    "unchecked": ", not checked by a reader",
+}
+
+
 def print_result(result: dict[str, Any]) -> None:
     """The answer, its evidence and its cost, for a person."""
-    store = MediaStore()
-    table = Table.grid(padding=(0, 2))
-    answer = result["answer"]
-    support = {
-        "yes": "the reader finds it there",
-        "no": "the reader does not find it",
-        "unchecked": "unchecked",
-    }
-    table.add_row("answer", f"[bold]{escape(answer)}[/bold]" if answer is not None else "[dim]none[/dim]")
-    table.add_row(
-        "status", result["status"] + (f", {support[result['supported']]}" if answer is not None else "")
-    )
+    answer, store = result["answer"], MediaStore()
+    _line("answer", answer if answer is not None else "none", style="bold" if answer is not None else "dim")
+    _line("status", result["status"] + (SUPPORT[result["supported"]] if answer is not None else ""))
     for place in result["evidence"]:
         when = f"page {place['page']}" if place["time"] is None else f"{place['time']:.2f} s"
-        box = escape(str([round(v) for v in place["box"]]))
-        table.add_row("read", f"{when}  {box}  {escape(place['text'])}")
-        table.add_row("", f"[dim]{escape(str(store.path(place['image'])))}[/dim]")
+        _line("read", f"{when}  {[round(v) for v in place['box']]}  {place['text']}")
+        _line("", str(store.path(place["image"])), style="dim")
     used = result["usage"]
-    table.add_row(
+    _line(
         "cost",
         f"{used['turns']} turns, {used['images']} pictures, {used['image_tokens']:,} image tokens, "
         f"{used['decoded_frames']} frames decoded, {used['seconds']:.1f} s",
     )
-    table.add_row("log", escape(result["episode"]))
-    Console(highlight=False, soft_wrap=True).print(table)
+    _line("log", result["episode"])
 
 
 def print_checks(checks: Sequence[Check]) -> None:
     """The doctor's findings, and what to do about those that are not well."""
-    table = Table.grid(padding=(0, 2))
     for check in checks:
-        mark = "[green]ok[/green]" if check.ok else "[red]no[/red]"
-        table.add_row(mark, check.name, escape(check.found))
+        _line(f"{'ok' if check.ok else 'no'}  {check.name}", check.found, style="" if check.ok else "red")
         if check.todo:
-            table.add_row("", "", f"[yellow]{escape(check.todo)}[/yellow]")
-    Console(highlight=False, soft_wrap=True).print(table)
+            _line("", check.todo, style="yellow")
+
+
+def _line(label: str, text: str, *, style: str = "") -> None:
+    """One line of the result; never cut, so that paths can be copied, and never able to drive a terminal."""
+    console = Console(highlight=False)
+    console.print(f"{label:<14}", end="")
+    console.print(escape(printable(text)), style=style, soft_wrap=True)
 
 
 @contextmanager

@@ -34,9 +34,9 @@ class View:
             raise UsageError(
                 f"region {self.region}: outside the frame, which is {frame.width}x{frame.height}"
             )
-        return frame.resize(
-            (self.size.width, self.size.height), Image.Resampling.BICUBIC, box=self.region.corners
-        )
+        # Cropped first: given a `box`, Pillow's filter would mix in pixels from outside the region.
+        region = frame.crop(self.region.corners)
+        return region.resize((self.size.width, self.size.height), Image.Resampling.BICUBIC)
 
     @property
     def recipe(self) -> str:

@@ -32,7 +32,7 @@ _THINGS = frozenset(
         r"\S+",
         """sign label labelled tooltip pop-up popup menu entry entries line list column row table cell title
         header view dialog window tab button icon chart message box field panel banner receipt terminal value
-        number total first last next new key shown time date version hash code statement""",
+        number first last next new key shown time date version hash code statement""",
     )
 )
 _WORD = re.compile(r"[#$€£]?\w+(?:[-_.:/@;,]\w+)*%?")
@@ -103,7 +103,7 @@ def understand(text: str, choices: Sequence[str] = ()) -> Question:
     colour = next((c for c in COLOURS if re.search(rf"\b{c}\b", rest, re.IGNORECASE)), None)
     for at, match in enumerate(_WORD.finditer(rest)):
         word = normalise(match[0])
-        if word and word not in _STOP and word != colour:
+        if word and word not in _STOP and word != colour and not (colour and word in _THINGS):
             words.setdefault(word, _weight(match[0], first=at == 0))
     return Question(text, tuple(words.items()), _kind(text), colour, tuple(choices))
 
@@ -183,11 +183,11 @@ def nearness(line: Line, other: Line) -> float:
     high = max(min(a.height, b.height), 1.0)
     dx, dy = max(a.x0 - b.x1, b.x0 - a.x1, 0.0) / high, max(a.y0 - b.y1, b.y0 - a.y1, 0.0) / high
     if _same_row(a, b):
-        return max(0.95 - 0.006 * dx, 0.7) if b.x0 < a.x0 else max(0.7 - 0.006 * dx, 0.45)
+        return max(0.95 - 0.004 * dx, 0.7) if b.x0 < a.x0 else max(0.7 - 0.006 * dx, 0.45)
     if dx == 0 and b.y0 < a.y0:
         edges = (a.x0 - b.x0, a.x1 - b.x1, (a.x0 + a.x1 - b.x0 - b.x1) / 2)
         aligned = min(abs(edge) for edge in edges) <= 1.5 * high
-        return max(0.9 - 0.008 * dy, 0.6) if aligned else max(0.8 - 0.03 * dy, 0.4)
+        return max(0.86 - 0.008 * dy, 0.6) if aligned else max(0.8 - 0.03 * dy, 0.4)
     if dx == 0:
         return max(0.6 - 0.03 * dy, 0.3)
     if dx <= 4 and dy <= 3:
