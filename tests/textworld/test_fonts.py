@@ -26,6 +26,16 @@ def test_a_missing_glyph_is_noticed() -> None:
     assert not built_in().has("a\U0010fffe")
 
 
+def test_a_face_that_lacks_a_character_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ASCII", "a\U0010abcd")  # a code point that nobody has assigned
+    fonts.cache_clear()
+    try:
+        assert fonts() == (built_in(),)
+    finally:
+        monkeypatch.undo()
+        fonts.cache_clear()
+
+
 def test_a_machine_without_fonts_has_pillows_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_FOLDERS", (str(tmp_path), "/no/such/folder"))
     fonts.cache_clear()

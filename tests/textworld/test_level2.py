@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 from random import Random
 
 import pytest
@@ -13,6 +13,7 @@ from r4agent.textworld.fonts import built_in
 from r4agent.textworld.level2 import SCENES
 from r4agent.textworld.session import COMMANDS, typed
 from r4agent.textworld.stage import Stage, Style
+from r4agent.textworld.table import table
 from r4agent.textworld.terminal import COLUMNS, terminal
 from r4agent.textworld.window import THEMES
 from r4agent.textworld.world import Ink, luma
@@ -108,6 +109,38 @@ def test_a_terminal_scrolls_and_its_lines_keep_their_track() -> None:
             assert one.stop <= two.first
             assert two.box[1] < one.box[1]
             assert one.box[0] == two.box[0]
+
+
+def collisions(clip: Clip, index: int) -> list[tuple[str, str]]:
+    """Pairs of texts of which one is written over the other by more than two pixels."""
+    found = []
+    standing = [(text.string, box) for text in clip.texts if (box := text.box_at(index))]
+    for (one, a), (two, b) in combinations(standing, 2):
+        if min(a[2], b[2]) - max(a[0], b[0]) > 2 and min(a[3], b[3]) - max(a[1], b[1]) > 2:
+            found.append((one, two))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_status_line_is_gone_when_the_next_line_takes_its_row(seed: int) -> None:
+    stage = Stage(2, 0, Size(1280, 720), fps=10, frames=200)
+    terminal(stage, Random(seed), (0, 200), (20, 20, 1260, 700))
+    clip = stage.clip()
+    assert any("packing" in text.string for text in clip.texts)
+    assert all(not collisions(clip, index) for index in range(0, 200, 7))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tables_cells_fit_their_columns(seed: int) -> None:
+    stage = Stage(2, 0, Size(1280, 720), fps=10, frames=100)
+    table(stage, Random(seed), (0, 100), (20, 20, 600, 700))
+    assert not collisions(stage.clip(), 0)
+
+
+def test_each_pop_up_of_a_clip_has_a_subject_of_its_own(clips: list[Clip]) -> None:
+    for clip in clips:
+        titles = [text.role for text in clip.texts if text.kind in ("pop-up title", "tooltip label")]
+        assert len(set(titles)) == len(titles)
 
 
 def test_a_session_fits_its_columns() -> None:
