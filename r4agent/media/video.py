@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
-from r4agent.errors import MediaError, one_line
+from r4agent.errors import MediaError
 from r4agent.geometry import Size
 from r4agent.media.limits import Limits
 
@@ -62,20 +62,21 @@ class Video:
             self._size = Size(first.shape[1], first.shape[0])
         except av.FFmpegError as error:
             raise MediaError(
-                f"{path}: not a picture, PDF or video that can be decoded ({one_line(error)}); "
+                f"{path}: not a picture, PDF or video that can be decoded ({error.strerror}); "
                 "check that the file is complete"
             ) from error
 
     # -- opening -----------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._container = av.open(str(self._path), mode="r", options=OPTIONS)
+        self._container = av.open(str(self._path), mode="r", options=OPTIONS, metadata_errors="replace")
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             raise MediaError(f"{self._path}: holds no video stream; give a file with pictures in it")
-        self._stream: VideoStream = max(streams, key=lambda s: (s.width * s.height, -s.index))
-        if self._stream.codec_context is None:
+        streams = [s for s in streams if s.codec_context is not None]
+        if not streams:
             raise MediaError(f"{self._path}: its codec has no decoder here; convert it to H.264 first")
+        self._stream: VideoStream = max(streams, key=lambda s: (s.width * s.height, -s.index))
         self._check_size(self._stream.width, self._stream.height)
         for other in self._container.streams:
             if other.index != self._stream.index:
