@@ -131,12 +131,18 @@ def candidates(
     only where the question names a colour."""
     hits = [[(line, m) for line in lines if (m := found(word, line.text))] for word, _ in question.words]
     total = sum(weight for _, weight in question.words) + (2.0 if question.colour else 0.0)
+    labels = {line for line in lines if _opens_row(line, lines)}
+
+    def reach(line: Line, other: Line) -> float:
+        """What opens a row speaks for its row, less for what stands elsewhere."""
+        return 0.85 if other in labels and line is not other and not _same_row(line.box, other.box) else 1.0
+
     offered = []
     for line, text, trust in _offers(question, lines):
         if _repeats(question, text):
             continue
         near = sum(
-            weight * max((m * nearness(line, other) for other, m in hit), default=0.0)
+            weight * max((m * nearness(line, other) * reach(line, other) for other, m in hit), default=0.0)
             for (_, weight), hit in zip(question.words, hits, strict=True)
         )
         if question.colour and colour_of:
@@ -227,6 +233,14 @@ def _repeats(question: Question, text: str) -> bool:
     asked = f" {' '.join(_WORD.findall(normalise(question.text)))} "
     said = _WORD.findall(normalise(text))
     return not question.choices and all(f" {word} " in asked for word in said)
+
+
+def _opens_row(line: Line, lines: Sequence[Line]) -> bool:
+    """Whether it is the first of several in its row, as the label of a form's field is."""
+    reach = 40 * line.box.height
+    row = [o.box for o in lines if o is not line and _same_row(o.box, line.box)]
+    left = any(0 <= line.box.x0 - box.x1 < reach for box in row)
+    return not left and any(0 <= box.x0 - line.box.x1 < reach for box in row)
 
 
 def _same_row(a: Box, b: Box) -> bool:

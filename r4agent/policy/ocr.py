@@ -71,7 +71,7 @@ class OcrPolicy(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(content=text))])
 
     def _best(self, question: Question, seen: Sequence[Screen]) -> tuple["Found | None", float]:
-        """The best candidate of all screens, near ties going to the one read clearly; and how far it leads."""
+        """The best candidate of all screens, a clear one before a near tie; and how far it leads."""
         found = []
         for screen in seen:
             name = self._colour_on(screen) if question.colour else None
