@@ -4,10 +4,11 @@
 
 Each clip is opened once by each contender; then the same random frames are fetched from all of them in
 turn, one after another, so that a busy machine is busy for all. r4agent runs as users run it, its decoder
-in a child process; it decodes on from where it stands when that is nearer than a keyframe. PyAV seeks to the frame's own time and decodes up to it. ffmpeg is started anew for
-each frame (`-ss T -i FILE -frames:v 1 -f rawvideo`), its start included, as a program that calls it pays.
-All three use as many decoder threads. Ends with one line of JSON: the geometric mean over clips of r4agent's
-median time over the better of the two; eight frames of one GOP over one; memory added by a 2-hour video.
+in a child process; it decodes on from where it stands when that is nearer than a keyframe. PyAV seeks to
+the frame's own time and decodes up to it. ffmpeg is started anew for each frame (`-ss T -i FILE -frames:v 1
+-f rawvideo`), its start included, as a program that calls it pays. All three use as many decoder threads.
+Ends with one line of JSON: the geometric mean over clips of r4agent's median time over the better of the
+two; eight frames of one GOP over one; memory (MB) added by a 2-hour video.
 """
 
 import argparse
