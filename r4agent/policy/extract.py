@@ -52,6 +52,7 @@ _DATE = (
 _NAMED_DATE = re.compile(
     r"\b((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.? \d{1,2}(?:, \d{4})?)"
 )
+_LABELLED = re.compile(r"([^:=]+)[:=]+\s*(.*\S)")
 LONGEST = 2000  # characters of a question that are looked at
 
 # (what the question asks for, what a token of it looks like); the first that is asked for counts.
@@ -68,7 +69,7 @@ _KINDS = (
      r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.]+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?"),
     (r"percent", r"[+-]?\d+(?:[.,]\d+)*\s?%"),
     (r"how (?:many|much|large|big|long|old|high)|\b(?:number|count|counter|total|price|cost|amount|port|"
-     r"latency|value|size|temperature|rate|score|sum|balance|tax|quantity|duration|speed|depth)\b", _NUMBER),
+     r"latency|size|temperature|rate|score|sum|balance|tax|quantity|duration|speed|depth)\b", _NUMBER),
 )  # fmt: skip
 
 
@@ -215,9 +216,8 @@ def _offers(question: Question, lines: Sequence[Line]) -> Iterator[tuple[Line, s
         if not _says_something(line.text):
             continue
         here = [word for word, _ in question.words if found(word, line.text)]
-        label, colon, rest = line.text.partition(":")
-        if here and colon and rest.strip() and any(found(word, label) for word in here):
-            yield line, rest.strip(), 1.0
+        if here and (labelled := _LABELLED.match(line.text)) and any(found(w, labelled[1]) for w in here):
+            yield line, labelled[2].strip(), 1.0
         # A line that holds the question's words is a place to look by; what stands beside it answers.
         share = sum(len(word) for word in here) / max(len(normalise(line.text)), 1)
         yield line, line.text, 1.0 - 0.5 * min(share, 1.0)

@@ -34,6 +34,7 @@ TERMINAL = (
     line("Requirement already satisfied: tiktoken==0.7.0 in ./venv", 0, 40),
     line("Parser Error: syntax error at end of input", 0, 80),
     line("Timecode 00:00:04;05 frame 125", 0, 120),
+    line("export DATA_DIR=/plugins/deploy", 0, 200),
     line("Snapshot 7f3a9c21 finished, 48.2 GB", 0, 160),
 )
 RECEIPT = (
@@ -61,6 +62,7 @@ FORM = (
         ("Which file holds the manifest?", DIALOG, "/etc/ferry/manifest.yaml"),
         ("Which version does 'aider --version' print?", TERMINAL, "0.37.0"),
         ("Which version of tiktoken is already satisfied?", TERMINAL, "0.7.0"),
+        ("What is the value of DATA_DIR?", TERMINAL, "/plugins/deploy"),
         ("What parser error is shown?", TERMINAL, "syntax error at end of input"),
         ("Which timecode is shown when the frame is 125?", TERMINAL, "00:00:04;05"),
         ("How large is the snapshot that finished?", TERMINAL, "48.2 GB"),
