@@ -7,6 +7,7 @@ Does not: decide anything.
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,18 @@ class Journal:
         if known is not None:
             return known
         key = self._next_id()
-        line = self.log.once(key, {"type": "message", "id": key, **_line(message), **more})
+        line = {"type": "message", "id": key, "after": self._last_id(), **_line(message), **more}
+        line = self.log.once(key, line)
         return self._append(message.model_copy(update={"id": key})), line
+
+    def end(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Log how the run ended; a run that ended here before ends the same, unless it had failed."""
+        failed = line["status"] == "failed"
+        key = f"failed-{time.time_ns()}" if failed else f"end-{self._last_id()}"
+        return self.log.once(key, {"type": "end", "after": self._last_id(), **line})
+
+    def _last_id(self) -> str | None:
+        return self.messages[-1].id if self.messages else None
 
     def _append(self, message: AnyMessage) -> AnyMessage:
         self.messages.append(message)

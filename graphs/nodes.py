@@ -87,6 +87,7 @@ class Nodes:
         episode = str(self.episodes / f"{new_id()}.jsonl")
         with self.sources.lease(episode, media) as source:
             if before and state["source"] != source.id:
+                self.sources.close(episode)
                 raise UsageError(f"{media}: this thread is about other media; ask on a new thread")
             wanted = [] if before else self._overview(source)
             source_id = source.id
@@ -205,8 +206,7 @@ class Nodes:
                 "evidence": [e.model_dump(mode="json") for e in found],
                 "usage": spent.model_dump(),
             }
-            log = Journal(state["episode"], ()).log
-            end = log.once("end", {"type": "end", **end, "error": None})
+            end = Journal(state["episode"], state["messages"]).end({**end, "error": None})
         self.sources.close(state["episode"])
         _emit("answer", answer=end["answer"], status=status)
         return {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")}
@@ -392,8 +392,7 @@ class _Failing:
         self.sources.close(episode)
         end: Update = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
         end |= {"usage": self.state["usage"], "error": one_line(error)}
-        key = f"failed-{time.time_ns()}"
-        Journal(episode, ()).log.once(key, {"type": "end", **end})
+        Journal(episode, self.state.get("messages", [])).end(end)
 
 
 def _seen(state: RuminationState, name: str) -> Picture:

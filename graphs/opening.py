@@ -20,7 +20,7 @@ from r4agent.media import Source
 def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
     """Media as an absolute path, question, choices; UsageError says what is missing."""
     media, question = state.get("media"), state.get("question")
-    if not isinstance(media, str) or not media:
+    if not isinstance(media, str | Path) or not str(media):
         raise UsageError(f"media {media!r}: give the path of a video, PDF, picture or folder of pictures")
     if not isinstance(question, str) or not question.strip():
         raise UsageError(f"question {question!r}: give a question")

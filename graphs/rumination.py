@@ -91,7 +91,7 @@ def _nodes(
         budget=budget or Budget(),
         store=store,
         sources=Sources(limits or Limits()),
-        episodes=Path(episodes) if episodes is not None else home() / "episodes",
+        episodes=(Path(episodes) if episodes is not None else home() / "episodes").absolute(),
         reader=reader or getattr(model, "reader", None),
         tools=tools,
     )

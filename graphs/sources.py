@@ -35,7 +35,8 @@ class Sources:
             yield source
         finally:
             with self._lock:
-                self._leased[episode] -= 1
+                if episode in self._leased:  # else it was closed in the block
+                    self._leased[episode] -= 1
 
     def close(self, episode: str) -> None:
         """Close the episode's source, if it is open."""

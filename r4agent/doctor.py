@@ -34,7 +34,7 @@ def examine() -> list[Check]:
         _check("python", _python, "install Python 3.11 or newer"),
         _check("packages", _packages, "pip install --upgrade r4agent"),
         _check("store", _store, "free some space, or set R4_HOME to a folder you can write to"),
-        _check("video", _video, "pip install --force-reinstall decord2 av"),
+        _check("video", _video, "pip install --force-reinstall av"),
         _check("reader", _reader, 'pip install "r4agent[ocr]"'),
         _check("pdf", _pdf, 'pip install "r4agent[pdf]"'),
     ]
@@ -53,7 +53,7 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    names = ("r4agent", "langgraph", "langchain-core", "decord2", "av", "pillow")
+    names = ("r4agent", "langgraph", "langchain-core", "av", "pillow")
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
 

@@ -7,7 +7,7 @@ Does not: judge the answer (evaluation does) or keep the pictures (MediaStore do
 
 A file is `<episode id>.jsonl`:
     {"type": "episode", "schema": 1, …}     once, first
-    {"type": "message", "id": …, …}         one for each message of the run
+    {"type": "message", "id": …, "after": …, …}  one for each message of the run
     {"type": "end", "status": …, …}         when the run ends; the last one counts (a failed run may resume)
 """
 
@@ -114,7 +114,8 @@ def _unwritable(path: Path, error: OSError) -> RunError:
 class Episode:
     """The reading side: a whole episode, or as much of one as was written.
 
-    header: media, question, policy, profile, budget, versions. messages: the lines of this run.
+    header: media, question, policy, profile, budget, versions. messages: the lines of this run that led to
+    its end.
     end: status, answer, evidence, spent; None when the run did not end. torn: whether the last line was
     cut off. Follow-up questions on a thread: `header["continues"]` names the episode before.
     """
@@ -159,11 +160,23 @@ class Episode:
         return cls(
             path,
             header,
-            tuple(line for line in lines if line["type"] == "message"),
+            _chain(lines, ends[-1] if ends else None),
             ends[-1] if ends else None,
             torn=len(whole) < len(data),
             before=cls.read(path.with_name(f"{before}.jsonl")) if before else None,
         )
+
+
+def _chain(lines: list[dict[str, Any]], end: dict[str, Any] | None) -> tuple[dict[str, Any], ...]:
+    """The messages that led to the end (or to the last message), oldest first. A run that was taken back
+    and went another way has written lines that do not lead there; they stay in the file."""
+    messages = {line["id"]: line for line in lines if line["type"] == "message"}
+    at = end["after"] if end else next(reversed(messages), None)
+    chain = []
+    while at in messages:
+        chain.append(messages[at])
+        at = messages[at]["after"]
+    return tuple(reversed(chain))
 
 
 def _parse(data: bytes, path: Path) -> Iterator[dict[str, Any]]:

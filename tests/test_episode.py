@@ -8,11 +8,19 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from r4agent.episode import Episode, EpisodeLog
 from r4agent.errors import RunError, UsageError
+
+
+def message(n: int | str, content: str = "") -> dict[str, Any]:
+    """A message line that follows the one before it in number."""
+    after = f"m{n - 1}" if isinstance(n, int) and n else None
+    return {"type": "message", "id": f"m{n}", "after": after, "content": content}
+
 
 HEADER = {"type": "episode", "schema": 1, "id": "e", "continues": None}
 WRITER = """
@@ -23,7 +31,8 @@ log.once("episode", {"type": "episode", "schema": 1, "id": "e", "continues": Non
 print("ready", flush=True)
 n = int(sys.argv[2])
 while True:
-    log.once(f"m{n}", {"type": "message", "id": f"m{n}", "content": "x" * (n % 3000)})
+    after = f"m{n - 1}" if n else None
+    log.once(f"m{n}", {"type": "message", "id": f"m{n}", "after": after, "content": "x" * (n % 3000)})
     print(n, flush=True)
     n += 1
 """
@@ -63,15 +72,15 @@ def test_fifty_kills_lose_nothing_but_the_line_being_written(tmp_path: Path) -> 
 def test_a_torn_last_line_is_read_over_and_then_written_again(cut: int, tmp_path: Path) -> None:
     log = EpisodeLog(tmp_path, "e")
     log.once("episode", HEADER)
-    log.once("m0", {"type": "message", "id": "m0", "content": "whole"})
-    log.once("m1", {"type": "message", "id": "m1", "content": "torn"})
+    log.once("m0", message(0, "whole"))
+    log.once("m1", message(1, "torn"))
     log.path.write_bytes(log.path.read_bytes()[:-cut])
     episode = Episode.read(log.path)
     assert episode.torn
     assert [m["id"] for m in episode.messages] == ["m0"]
     again = EpisodeLog(tmp_path, "e")
     assert again.get("m1") is None
-    again.once("m1", {"type": "message", "id": "m1", "content": "new"})
+    again.once("m1", message(1, "new"))
     episode = Episode.read(log.path)
     assert not episode.torn
     assert [m["content"] for m in episode.messages] == ["whole", "new"]
@@ -80,10 +89,23 @@ def test_a_torn_last_line_is_read_over_and_then_written_again(cut: int, tmp_path
 def test_once_means_once_across_writers(tmp_path: Path) -> None:
     one, two = EpisodeLog(tmp_path, "e"), EpisodeLog(tmp_path, "e")
     one.once("episode", HEADER)
-    assert one.once("m0", {"type": "message", "id": "m0", "content": "first"})["content"] == "first"
-    assert two.once("m0", {"type": "message", "id": "m0", "content": "second"})["content"] == "first"
+    assert one.once("m0", message(0, "first"))["content"] == "first"
+    assert two.once("m0", message(0, "second"))["content"] == "first"
     assert two.get("m0") == one.get("m0")
     assert len((tmp_path / "e.jsonl").read_text().splitlines()) == 2
+
+
+def test_messages_of_a_way_not_taken_are_left_out(tmp_path: Path) -> None:
+    log = EpisodeLog(tmp_path, "e")
+    log.once("episode", HEADER)
+    for n in range(3):
+        log.once(f"m{n}", message(n))
+    log.once("end-m2", {"type": "end", "status": "answered", "after": "m2"})
+    log.once("x", {**message("x"), "after": "m0"})
+    log.once("end-x", {"type": "end", "status": "refused", "after": "mx"})
+    episode = Episode.read(log.path)
+    assert [m["id"] for m in episode.messages] == ["m0", "mx"]
+    assert episode.status == "refused"
 
 
 def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
@@ -92,21 +114,22 @@ def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
     def write(thread: int) -> None:
         log = EpisodeLog(tmp_path, "e")
         for n in range(20):
-            log.once(f"m{thread}-{n}", {"type": "message", "id": f"m{thread}-{n}", "content": "y" * 500})
+            log.once(f"m{thread}-{n}", message(f"{thread}-{n}", "y" * 500))
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(Episode.read(tmp_path / "e.jsonl").messages) == 160
+    lines = (tmp_path / "e.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["key"] for line in lines}) == len(lines) == 161
 
 
 def test_text_that_is_not_unicode_is_kept(tmp_path: Path) -> None:
     log = EpisodeLog(tmp_path, "e")
     log.once("episode", HEADER)
     text = "lone \ud800 surrogate, \x00, \u2028 and\nnewline"
-    log.once("m0", {"type": "message", "id": "m0", "content": text})
+    log.once("m0", message(0, text))
     assert Episode.read(log.path).messages[0]["content"] == text
 
 
@@ -114,8 +137,8 @@ def test_the_last_end_counts(tmp_path: Path) -> None:
     log = EpisodeLog(tmp_path, "e")
     log.once("episode", HEADER)
     assert Episode.read(log.path).status is None
-    log.once("failed-1", {"type": "end", "status": "failed"})
-    log.once("end", {"type": "end", "status": "answered"})
+    log.once("failed-1", {"type": "end", "status": "failed", "after": None})
+    log.once("end", {"type": "end", "status": "answered", "after": None})
     assert Episode.read(log.path).status == "answered"
 
 
@@ -151,12 +174,12 @@ def test_a_full_disk_is_told_and_what_stands_stays(tmp_path: Path, monkeypatch: 
     full = os.open("/dev/full", os.O_WRONLY)
     monkeypatch.setattr("os.write", lambda file, data: write(full, data))
     with pytest.raises(RunError, match=r"No space left on device.*free some space"):
-        log.once("m0", {"type": "message", "id": "m0"})
+        log.once("m0", message(0))
     monkeypatch.setattr("os.write", lambda file, data: write(file, data[:7]))  # a part fits
     with pytest.raises(RunError, match="No space left on device"):
-        log.once("m0", {"type": "message", "id": "m0"})
+        log.once("m0", message(0))
     monkeypatch.undo()
     os.close(full)
     assert log.path.read_bytes() == before
-    log.once("m0", {"type": "message", "id": "m0"})
+    log.once("m0", message(0))
     assert len(Episode.read(log.path).messages) == 1

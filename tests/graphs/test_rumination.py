@@ -2,12 +2,14 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
 from PIL import Image
 
 from r4agent import (
@@ -74,6 +76,47 @@ def test_the_async_twin_runs_inside_a_loop_and_gives_the_same(graph_of: Any, cli
     assert {k: v for k, v in one.items() if k not in ("usage", "episode")} == {
         k: v for k, v in two.items() if k not in ("usage", "episode")
     }
+
+
+def test_events_stream_from_the_async_twin_too(graph_of: Any, clip: Path) -> None:
+    async def events() -> list[str]:
+        stream = graph_of(EVERY_NODE).astream(ask(clip), stream_mode="custom")
+        return [event["event"] async for event in stream]
+
+    assert asyncio.run(events()).count("frame") == 2
+
+
+def test_a_thread_taken_back_goes_another_way(graph_of: Any, clip: Path) -> None:
+    """LangGraph's time travel: an edited history is logged anew, and the episode is that of the new way."""
+    saver = InMemorySaver()
+    graph = graph_of(EVERY_NODE, checkpointer=saver)
+    graph.invoke(ask(clip), THREAD)
+    [past] = [
+        s for s in graph.get_state_history(THREAD) if s.next == ("policy",) and len(s.values["messages"]) == 4
+    ]
+    edited = past.values["messages"][-1].model_copy(update={"content": "nothing to see"})
+    fork = graph.update_state(past.config, {"messages": [edited]}, as_node="re_encode")
+    other = graph_of([SELECT, "<not_found>no</not_found>"], checkpointer=saver)
+    result = other.invoke(None, fork)
+    assert (result["status"], result["answer"]) == ("refused", None)
+    episode = Episode.read(result["episode"])
+    assert (episode.status, len(episode.messages)) == ("refused", 5)
+
+
+def test_the_graph_as_a_node_of_another(graph_of: Any, clip: Path) -> None:
+    class Parent(TypedDict):
+        media: str
+        question: str
+        messages: Annotated[list[Any], add_messages]
+        answer: str | None
+
+    parent = StateGraph(Parent)
+    parent.add_node("look", graph_of(EVERY_NODE))
+    parent.add_edge(START, "look")
+    parent.add_edge("look", END)
+    result = parent.compile().invoke({**ask(clip), "messages": [HumanMessage("hello")]})
+    assert result["answer"] == "42"
+    assert [m.content for m in result["messages"]] == ["hello"]  # the loop's own messages stay inside
 
 
 def test_several_questions_at_once(graph_of: Any, clip: Path) -> None:
