@@ -175,8 +175,10 @@ def found(word: str, text: str) -> float:
     if len(word) >= 4 and word in text:
         return 0.9
     ratio = fuzz.partial_ratio(word, text) if len(text) >= len(word) else fuzz.ratio(word, text)
-    if not any(c.isalpha() for c in word):
+    if not all(re.search(rf"\b{number}\b", text) for number in re.findall(r"\b\d+\b", word)):
         return 0.0  # a number with another digit is another number
+    if not any(c.isalpha() for c in word):
+        return 0.0
     allowed = 88 if any(c.isdigit() for c in word) else 78
     return 0.85 * ratio / 100 if len(word) >= 5 and ratio >= allowed else 0.0
 
@@ -210,7 +212,10 @@ def _offers(question: Question, lines: Sequence[Line]) -> Iterator[tuple[Line, s
         return
     if question.kind is not None:
         for line in lines:
-            yield from ((line, match[0].strip(), 1.0) for match in question.kind.finditer(line.text))
+            text = line.text
+            if question.kind.pattern == _NUMBER:  # the 16 of May 16 counts nothing
+                text = re.sub(_DATE, lambda date: "\0" * len(date[0]), text)
+            yield from ((line, match[0].strip(), 1.0) for match in question.kind.finditer(text))
         return
     for line in lines:
         if not _says_something(line.text):

@@ -42,6 +42,11 @@ RECEIPT = (
     line("Total", 0, 40), line("€12.40", 200, 40),
     line("VAT 7 %", 0, 60), line("0.81", 200, 60),
 )  # fmt: skip
+TOOLTIP = (
+    line("date", 0, 0), line("May 16, 2023", 60, 0),
+    line("Count of records", 0, 20), line("60,409", 160, 20),
+    line("May 21, 2023", 400, 20), line("10", 600, 300),
+)  # fmt: skip
 FORM = (
     line("About", 0, 0),
     line("Device name", 0, 40), line("delta-99", 400, 40),
@@ -68,6 +73,7 @@ FORM = (
         ("How large is the snapshot that finished?", TERMINAL, "48.2 GB"),
         ("Which commit hash does the snapshot have?", TERMINAL, "7f3a9c21"),
         ("What is the total amount of the receipt?", RECEIPT, "€12.40"),
+        ("How many records are there for May 16, 2023?", TOOLTIP, "60,409"),
         ("What is the 'Device name' in the settings?", FORM, "delta-99"),
     ],
 )
@@ -116,6 +122,8 @@ def test_choices_are_the_only_candidates() -> None:
         ("11200000", "11,200,000", 1.0),
         ("11200000", "11250000", 0.0),  # another number
         ("8", "18", 0.0),
+        ("may 18, 2023", "May 19, 2023", 0.0),
+        ("may 18, 2023", "on May 18, 2023:", 1.0),
         ("approved", "Approved by", 1.0),
         ("lanternfield", "ops.lanternfild.example", 0.7),  # a reader's slip
         ("elephant", "Approved by", 0.0),
