@@ -117,6 +117,20 @@ def test_unsure_it_looks_elsewhere_and_never_makes_a_failed_call_again(policy: O
     assert isinstance(now, protocol.NotFound)
 
 
+def test_a_zoom_that_failed_is_not_asked_for_again(
+    policy: OcrPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (Line("Motto: calm seas", Box(10, 10, 200, 40, "shown"), 0.7),)
+    monkeypatch.setattr(policy.reader, "read", lambda image, ref=None: lines)
+    messages = conversation(policy, "What is the Motto?", drawn())
+    zoom = step(policy, messages)
+    assert isinstance(zoom, protocol.Call)
+    assert zoom.name == "zoom"
+    after = step(policy, messages + called(zoom.name, zoom.arguments, "a damaged stretch"))
+    assert isinstance(after, protocol.Answer)
+    assert after.text == "calm seas"
+
+
 @pytest.mark.parametrize(
     ("question", "kind"),
     [
