@@ -164,12 +164,16 @@ class Nodes:
         journal = Journal(state["episode"], state.get("messages", []))
         spent = Spent.model_validate(state["usage"])
         with self._failing(state):
-            if state["call"] is None:
-                self._open_episode(state, journal)
+            if not journal.messages:
+                journal.recall()  # the system message
             if known := journal.recall():
                 spent = Spent.model_validate(known[1]["spent"])
             else:
                 made, problem = self._make(state, spent)
+                # Only now: LangGraph may still be saving the checkpoint that names this episode, and a run
+                # killed before that is saved begins another.
+                if state["call"] is None:
+                    self._open_episode(state, journal)
                 spent = spent.plus(
                     images=len(made),
                     image_tokens=sum(self.profile.tokens(p.view.size) for p in made),
