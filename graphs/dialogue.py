@@ -67,7 +67,9 @@ def describe_media(source: Source) -> str:
     """The media in a few words, for the system message."""
     match source.kind:
         case "video" | "animation":
-            return f"a video of {source.duration:.1f} s, {source.size} pixels, {source.count} frames"
+            start = 0.0 if source.times is None else float(source.times[0])
+            since = f" that starts at {start:.2f} s" if abs(start) >= 0.01 else ""
+            return f"a video of {source.duration:.2f} s{since}, {source.size} pixels, {source.count} frames"
         case "pdf":
             return f"a document of {source.count} pages"
         case "images":

@@ -84,7 +84,7 @@ def _nodes(
     tools: bool,
 ) -> Nodes:
     store = store or MediaStore()
-    model = resolve(policy, store=store, reader=reader)
+    model = resolve(policy, store=store, reader=reader, profile=profile)
     return Nodes(
         policy_model=model,
         profile=profile,

@@ -5,14 +5,14 @@ pictures are references. Parents of the graph see only the input and output sche
 Does not: hold open files, models or pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
 from r4agent.episode import Status
-from r4agent.media.view import Picture
+from r4agent.media.view import Picture, pictures_in
 
 
 class RuminationInput(TypedDict):
@@ -62,10 +62,4 @@ class RuminationState(TypedDict):
 
 def pictures(messages: Sequence[AnyMessage]) -> dict[str, Picture]:
     """Every picture in the conversation by name, in the order in which they were shown."""
-    return {picture.name: picture for message in messages for picture in _of(message)}
-
-
-def _of(message: AnyMessage) -> Iterator[Picture]:
-    for block in message.content if isinstance(message.content, list) else ():
-        if isinstance(block, dict) and block.get("type") == "image" and "file_id" in block:
-            yield Picture.from_block(block)
+    return {picture.name: picture for picture in pictures_in(messages)}

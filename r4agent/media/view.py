@@ -7,6 +7,7 @@ Does not: decode (that is Source) or keep pixels (that is MediaStore).
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -75,3 +76,11 @@ class Picture:
     @classmethod
     def from_block(cls, block: dict[str, Any]) -> Self:
         return cls(block["id"], View.parse(block["extras"]["view"]), block["file_id"])
+
+
+def pictures_in(messages: Iterable[Any]) -> Iterator[Picture]:
+    """Every Picture that LangChain messages refer to, in the order in which they were shown."""
+    for message in messages:
+        for block in message.content if isinstance(message.content, list) else ():
+            if isinstance(block, dict) and block.get("type") == "image" and "file_id" in block:
+                yield Picture.from_block(block)

@@ -7,7 +7,6 @@ Does not: reason, count, or put an answer into its own words.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +14,7 @@ from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
@@ -23,8 +22,9 @@ from r4agent import protocol
 from r4agent.geometry import QWEN2_5_VL, Box, ModelProfile, convert
 from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture
-from r4agent.policy.extract import Candidate, Question, candidates, mention, understand
+from r4agent.policy.extract import Candidate, Question, candidates, mention
 from r4agent.policy.sight import Screen, Sight, background, patch, scale
+from r4agent.policy.talk import Call, Talk
 from r4agent.reader import Reader
 from r4agent.text import Line, normalise
 
@@ -92,7 +92,7 @@ class OcrPolicy(BaseChatModel):
         return name
 
     def _decide(
-        self, talk: "Talk", seen: Sequence[Screen], best: "Found | None", lead: float
+        self, talk: Talk, seen: Sequence[Screen], best: "Found | None", lead: float
     ) -> tuple[str, str]:
         """What to think and what to do."""
         if talk.turns_left > 1:
@@ -106,8 +106,8 @@ class OcrPolicy(BaseChatModel):
         return f"Not there: {why}{closest}.", f"<not_found>{why}</not_found>"
 
     def _looks(
-        self, talk: "Talk", seen: Sequence[Screen], best: "Found | None", lead: float
-    ) -> Iterator[tuple[str, "Call"]]:
+        self, talk: Talk, seen: Sequence[Screen], best: "Found | None", lead: float
+    ) -> Iterator[tuple[str, Call]]:
         """Where to look next, the most promising first; nothing when what was seen will do."""
         covered = any(name == "select_frames" for name, _ in talk.calls)
         sure = best and (best.score >= SURE or (best.score >= LIKELY and lead >= LEAD and covered))
@@ -121,7 +121,7 @@ class OcrPolicy(BaseChatModel):
         if not best or best.score < FLOOR:
             yield from self._quarters(talk, seen)
 
-    def _quarters(self, talk: "Talk", seen: Sequence[Screen]) -> Iterator[tuple[str, "Call"]]:
+    def _quarters(self, talk: Talk, seen: Sequence[Screen]) -> Iterator[tuple[str, Call]]:
         """The quarters of frames too large for their small text to be read whole."""
         for screen in sorted(seen, key=lambda s: -mention(talk.question, s.lines)):
             whole = [p for p in talk.pictures if p.view.frame == screen.frame and talk.is_whole(p)]
@@ -132,7 +132,7 @@ class OcrPolicy(BaseChatModel):
                     part = Box(x * wide, y * high, (x + 0.55) * wide, (y + 0.55) * high, "shown")
                     yield f"Text in {picture.name} may be too small: look closer.", self._zoom(picture, part)
 
-    def _patches(self, talk: "Talk") -> Iterator[tuple[str, "Call"]]:
+    def _patches(self, talk: Talk) -> Iterator[tuple[str, Call]]:
         """Things of the colour asked for, seen in whole frames."""
         colour = str(talk.question.colour)
         found = []
@@ -145,7 +145,7 @@ class OcrPolicy(BaseChatModel):
             around = box.grown(box.width * 0.25 + 4, box.height * 0.5 + 4)
             yield f"Something {colour} in {picture.name}: look closer.", self._zoom(picture, around)
 
-    def _unseen(self, talk: "Talk", seen: Sequence[Screen]) -> list[float] | list[int]:
+    def _unseen(self, talk: Talk, seen: Sequence[Screen]) -> list[float] | list[int]:
         """Times (or pages) to see: first those seen too small to read that seem to hold words of the
         question, then the middles of the widest gaps between those seen well."""
         read = sum(screen.fresh for screen in seen)
@@ -168,14 +168,14 @@ class OcrPolicy(BaseChatModel):
             chosen.append(round(middle, 3) if talk.unit == "times" else round(middle))
         return sorted(chosen) if talk.unit == "times" else sorted({int(page) for page in chosen})
 
-    def _closer(self, best: "Found") -> "Call":
+    def _closer(self, best: "Found") -> Call:
         """A generous region round a candidate."""
         box = _shown(best.candidate.line.box, best.picture)
         size = best.picture.view.size
         around = box.grown(max(size.width / 6, 4 * box.height), max(size.height / 10, 3 * box.height))
         return self._zoom(best.picture, around)
 
-    def _zoom(self, picture: Picture, shown: Box) -> "Call":
+    def _zoom(self, picture: Picture, shown: Box) -> Call:
         """A zoom into a box given in the picture's own pixels."""
         box = self._speak(shown.pixels(picture.view.size), picture)
         return "zoom", {"view": picture.name, "box": box}
@@ -189,9 +189,6 @@ class OcrPolicy(BaseChatModel):
         view = picture.view
         box = convert(shown, self.speaks.space, region=view.region, shown=view.size)
         return [round(v, 4) for v in box.corners]
-
-
-Call = tuple[str, dict[str, Any]]
 
 
 def _call(call: Call) -> str:
@@ -241,97 +238,3 @@ class Found:
     @property
     def said(self) -> str:
         return f"{self.candidate.text!r} in {self.picture.name}"
-
-
-@dataclass(frozen=True)
-class Talk:
-    """What the messages say. unit: what `select_frames` is asked by. first, last, step: of the media, in
-    seconds or pages. calls: those made for this question. tried: times or pages of calls that failed."""
-
-    question: Question
-    pictures: tuple[Picture, ...]
-    unit: str
-    first: float
-    last: float
-    step: float
-    turns_left: int
-    images_left: int
-    calls: list[Call]
-    failures: int
-    tried: list[float]
-
-    @classmethod
-    def of(cls, messages: Sequence[BaseMessage]) -> "Talk":
-        system = next((str(m.text) for m in messages if isinstance(m, SystemMessage)), "")
-        start, question = _question(messages)
-        after = messages[start:]
-        made = [call for m in after if isinstance(m, AIMessage) for call in m.tool_calls]
-        failed = {m.tool_call_id for m in after if isinstance(m, ToolMessage) and m.status == "error"}
-        asked = [call["args"] for call in made if call["id"] in failed]
-        tried = [at for args in asked for key in ("times", "frames") for at in args.get(key, [])]
-        limits = re.search(r"You have (\d+) turns and (\d+) pictures", system)
-        turns, images = (int(limits[1]), int(limits[2])) if limits else (1, 0)
-        turns_left = turns - sum(isinstance(m, AIMessage) for m in after)
-        closing = _blocks(messages[-1])[-1:]
-        if any(text.endswith(protocol.LAST_TURN) and not text.startswith("Question: ") for text in closing):
-            turns_left = 1
-        unit, first, last, step = _extent(system)
-        return cls(
-            question,
-            tuple(_pictures(messages)),
-            unit,
-            first,
-            last,
-            step,
-            turns_left,
-            images - len(list(_pictures(after))),
-            [(c["name"], c["args"]) for c in made],
-            sum(c["id"] in failed for c in made),
-            tried,
-        )
-
-    def position(self, picture: Picture) -> float:
-        return self.place(picture.view.frame, picture.view.time)
-
-    def place(self, frame: int, time: float | None) -> float:
-        """By what `select_frames` is asked for a frame: its time, or its page."""
-        return time if self.unit == "times" and time is not None else frame + 1
-
-    def is_whole(self, picture: Picture) -> bool:
-        """Whether it shows as much of its frame as any picture does."""
-        regions = [p.view.region for p in self.pictures if p.view.frame == picture.view.frame]
-        return picture.view.region.area >= max(region.area for region in regions)
-
-
-def _extent(system: str) -> tuple[str, float, float, float]:
-    """What `select_frames` is asked by, the first and last that there are, and the smallest useful step."""
-    if match := re.search(r"a video of ([\d.]+) s, .*?(\d+) frames", system):
-        seconds, frames = float(match[1]), int(match[2])
-        last = max(seconds - seconds / max(frames, 1), 0.0)
-        return "times", 0.0, last, max(0.1, 2 * seconds / max(frames, 1))
-    match = re.search(r"(?:document of (\d+) pages|about (\d+) pictures)", system)
-    return "frames", 1, int(match[1] or match[2]) if match else 1, 2
-
-
-def _question(messages: Sequence[BaseMessage]) -> tuple[int, Question]:
-    """The latest question, and the place of its message."""
-    for at in range(len(messages) - 1, -1, -1):
-        for text in _blocks(messages[at]) if isinstance(messages[at], HumanMessage) else ():
-            if text.startswith("Question: "):
-                asked = protocol.unplain(text.removeprefix("Question: "))
-                first, *options = re.split(r"\n\([A-Z]\) ", asked)
-                return at, understand(first, options)
-    return 0, understand("")
-
-
-def _blocks(message: BaseMessage) -> list[str]:
-    if isinstance(message.content, str):
-        return [message.content]
-    return [b["text"] for b in message.content if isinstance(b, dict) and b.get("type") == "text"]
-
-
-def _pictures(messages: Sequence[BaseMessage]) -> Iterator[Picture]:
-    for message in messages:
-        for block in message.content if isinstance(message.content, list) else ():
-            if isinstance(block, dict) and block.get("type") == "image" and "file_id" in block:
-                yield Picture.from_block(block)

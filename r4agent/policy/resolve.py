@@ -10,18 +10,26 @@ import importlib
 from langchain_core.language_models import BaseChatModel
 
 from r4agent.errors import MissingError, UsageError, one_line
+from r4agent.geometry import QWEN2_5_VL, ModelProfile
 from r4agent.media.store import MediaStore
 from r4agent.reader import Reader
 
 
-def resolve(policy: str | BaseChatModel, *, store: MediaStore, reader: Reader | None) -> BaseChatModel:
-    """The chat model that `policy` names. store: where its pictures are. reader: for the ocr policy."""
+def resolve(
+    policy: str | BaseChatModel,
+    *,
+    store: MediaStore,
+    reader: Reader | None = None,
+    profile: ModelProfile = QWEN2_5_VL,
+) -> BaseChatModel:
+    """The chat model that `policy` names. store: where its pictures are. reader, profile: what the ocr
+    policy reads with, and whose boxes it writes."""
     if isinstance(policy, BaseChatModel):
         return policy
     if policy == "ocr":
         from r4agent.policy.ocr import OcrPolicy
 
-        return OcrPolicy(store=store, reader=reader or Reader())
+        return OcrPolicy(store=store, reader=reader or Reader(), speaks=profile)
     module, colon, name = policy.partition(":")
     if not (module and colon and name):
         raise UsageError(f"policy {policy!r}: give `ocr`, a chat model, or MODULE:NAME")
