@@ -43,6 +43,14 @@ class Journal:
         line = self.log.once(key, line)
         return self._append(message.model_copy(update={"id": key})), line
 
+    def refuse(self, reply: AIMessage, text: str) -> None:
+        """Answer a reply that can't be carried out, each of its calls where it has some."""
+        calls = [*reply.tool_calls, *reply.invalid_tool_calls]
+        for call in calls:
+            self.add(ToolMessage(text, tool_call_id=str(call["id"]), status="error"))
+        if not calls:
+            self.add(HumanMessage(text))
+
     def end(self, line: dict[str, Any]) -> dict[str, Any]:
         """Log how the run ended; a run that ended here before ends the same, unless it had failed."""
         failed = line["status"] == "failed"

@@ -7,7 +7,8 @@ Does not: keep anything between nodes except open sources, which it can open aga
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ from typing import Any, Literal
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.config import get_stream_writer
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from pydantic import ValidationError
@@ -33,6 +33,7 @@ from r4agent.graphs.dialogue import (
     read_reply,
     signature,
 )
+from r4agent.graphs.events import announce, emit
 from r4agent.graphs.journal import Journal
 from r4agent.graphs.opening import checked_input, header, new_id
 from r4agent.graphs.sources import Sources
@@ -91,7 +92,7 @@ class Nodes:
                 raise UsageError(f"{media}: this thread is about other media; ask on a new thread")
             wanted = [] if before else self._overview(source)
             source_id = source.id
-            _emit("opened", media=media, kind=source.kind, count=source.count, duration=source.duration)
+            emit("opened", media=media, kind=source.kind, count=source.count, duration=source.duration)
         return {
             "media": media,
             "question": question,
@@ -212,7 +213,7 @@ class Nodes:
             }
             end = Journal(state["episode"], state["messages"]).end({**end, "error": None})
         self.sources.close(state["episode"])
-        _emit("answer", answer=end["answer"], status=status)
+        emit("answer", answer=end["answer"], status=status)
         return {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")}
 
     # Parts of the nodes, in the order in which they are used.
@@ -262,7 +263,7 @@ class Nodes:
             step = evidence.check_cites(step, pictures(state["messages"]), self.profile) or step
         if isinstance(step, Call) and step.name not in (TOOLS if self.tools else {}):
             step = Malformed(f"no tool is called {step.name!r}; there are: {', '.join(TOOLS) or 'none'}")
-        _emit("turn", turn=spent.turns, step=describe_step(step))
+        emit("turn", turn=spent.turns, step=describe_step(step))
         update: Update = {"usage": spent.model_dump()}
         status: Status | None = None
         if isinstance(step, Answer):
@@ -271,9 +272,9 @@ class Nodes:
             status = "refused"
         elif last or not self.tools:
             status = "budget"
-            _refuse(journal, reply, "not done: that was the last turn")
+            journal.refuse(reply, "not done: that was the last turn")
         elif isinstance(step, Malformed):
-            _refuse(journal, reply, f"Error: {step.problem}. {self._closing(spent)}".strip())
+            journal.refuse(reply, f"Error: {step.problem}. {self._closing(spent)}".strip())
         else:
             update["call"] = {"id": reply.tool_calls[0]["id"], "arguments": step.arguments}
             update["messages"] = journal.new
@@ -304,7 +305,7 @@ class Nodes:
                 journal.add(ToolMessage(text, tool_call_id=call["id"], status="error"))
                 return Command(update={"messages": journal.new, "call": None}, goto="policy")
         for view in views:
-            _announce(view, arguments)
+            announce(view, arguments)
         usage = Spent.model_validate(state["usage"]).plus(seconds=time.monotonic() - started)
         update = {"wanted": [view.recipe for view in views], "usage": usage.model_dump()}
         return Command(update=update, goto="re_encode")
@@ -375,28 +376,21 @@ class Nodes:
     def _source(self, state: RuminationState) -> Any:
         return self.sources.lease(state["episode"], state["media"], source_id=state["source"])
 
-    def _failing(self, state: RuminationState) -> "_Failing":
-        return _Failing(self.sources, state)
-
-
-class _Failing:
-    """Around a node's work: an error is logged as the episode's end, then raised. A resumed run goes on
-    in the same file, and its end replaces this one."""
-
-    def __init__(self, sources: Sources, state: RuminationState) -> None:
-        self.sources, self.state = sources, state
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp):
-            return
-        episode = self.state["episode"]
-        self.sources.close(episode)
-        end: Update = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
-        end |= {"usage": self.state["usage"], "error": one_line(error)}
-        Journal(episode, self.state.get("messages", [])).end(end)
+    @contextmanager
+    def _failing(self, state: RuminationState) -> Iterator[None]:
+        """Around a node's work: an error is logged as the episode's end, then raised. A resumed run goes on
+        in the same file, and its end replaces this one."""
+        try:
+            yield
+        except GraphBubbleUp:  # an interrupt, not an error
+            raise
+        except Exception as error:
+            self.sources.close(state["episode"])
+            end = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
+            journal = Journal(state["episode"], state.get("messages", []))
+            if journal.log.get("episode"):  # else the opening failed, and there is no episode yet
+                journal.end({**end, "usage": state["usage"], "error": one_line(error)})
+            raise
 
 
 def _seen(state: RuminationState, name: str) -> Picture:
@@ -408,24 +402,3 @@ def _seen(state: RuminationState, name: str) -> Picture:
 
 def _last_turn(messages: list[AnyMessage]) -> Turn:
     return next(read_reply(m) for m in reversed(messages) if isinstance(m, AIMessage))
-
-
-def _refuse(journal: Journal, reply: AIMessage, text: str) -> None:
-    """Answer a reply that can't be carried out, each of its calls where it has some."""
-    for call in [*reply.tool_calls, *reply.invalid_tool_calls]:
-        journal.add(ToolMessage(text, tool_call_id=str(call["id"]), status="error"))
-    if not reply.tool_calls and not reply.invalid_tool_calls:
-        journal.add(HumanMessage(text))
-
-
-def _announce(view: View, arguments: object) -> None:
-    place = {"frame": view.frame, "time": view.time, "size": str(view.size)}
-    if isinstance(arguments, Zoom):
-        _emit("region", of=arguments.view, box=[round(v) for v in view.region.corners], **place)
-    else:
-        _emit("frame", **place)
-
-
-def _emit(event: str, **data: Any) -> None:
-    """A custom stream event, for those who stream with `stream_mode="custom"`."""
-    get_stream_writer()({"event": event, **data})

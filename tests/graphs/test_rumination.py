@@ -16,6 +16,7 @@ from r4agent import (
     Budget,
     Episode,
     MediaError,
+    MediaStore,
     RunError,
     UsageError,
     create_single_pass_graph,
@@ -225,6 +226,18 @@ def test_a_failing_policy_raises_and_the_episode_says_so(graph_of: Any, clip: Pa
     episode = Episode.read(path)
     assert episode.status == "failed"
     assert "turn 2" in episode.end["error"]
+
+
+def test_an_opening_that_fails_leaves_no_broken_episode(
+    graph_of: Any, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver = InMemorySaver()
+    full = graph_of(EVERY_NODE, store=MediaStore(tmp_path / "full", max_bytes=10), checkpointer=saver)
+    with pytest.raises(RunError, match="is full"):
+        full.invoke(ask(clip), THREAD)
+    assert all(not path.stat().st_size for path in (tmp_path / "episodes").glob("*"))
+    result = graph_of(EVERY_NODE, checkpointer=saver).invoke(None, THREAD)
+    assert Episode.read(result["episode"]).status == "answered"
 
 
 def test_a_failed_run_can_be_taken_up_again(graph_of: Any, clip: Path) -> None:
