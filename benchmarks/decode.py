@@ -7,8 +7,9 @@ turn, one after another, so that a busy machine is busy for all. r4agent runs as
 in a child process; it decodes on from where it stands when that is nearer than a keyframe. PyAV seeks to
 the frame's own time and decodes up to it. ffmpeg is started anew for each frame (`-ss T -i FILE -frames:v 1
 -f rawvideo`), its start included, as a program that calls it pays. All three use as many decoder threads.
-Ends with one line of JSON: the geometric mean over clips of r4agent's median time over the better of the
-two; eight frames of one GOP over one; memory (MB) added by a 2-hour video.
+Ends with one line of JSON. ratio_vs_best: geometric mean over clips of r4agent's median time over the better
+of the two. gop8_vs_single: eight frames of one GOP in one call, over the last of them alone; below 2, the
+eight cost less than two single ones. rss_growth_mb: peak memory that a 2-hour video adds to its first minute.
 """
 
 import argparse
