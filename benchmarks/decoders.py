@@ -5,8 +5,9 @@
 Each frame of the clips shows its number in a form that is read back (tests/media/clips.py). The truth is
 what ffmpeg's own command gives when it decodes a clip once, from beginning to end: these numbers, at these
 times. decord2 (`reader[i]` and `get_frame_timestamp(i)`) and r4agent.media are then asked for every frame
-they count, one at a time. Each reads in a process of its own: decord2 and PyAV each bring an ffmpeg, and in
-one process PyAV's calls reach decord2's. A process that has not ended after --seconds is killed.
+they count, one at a time. Each reads in a process of its own: decord2 and PyAV each bring an ffmpeg, and
+where decord2 is imported first, PyAV's calls reach decord2's, as the first lines printed show. A process
+that has not ended after --seconds is killed.
 
 Counted are pictures that show another number than the frame asked for, or are turned, and times more than
 1 ms off that frame's. The last frame of a reader is taken for the last there is; frames that it counts before
@@ -108,7 +109,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="time that a reader has for a clip")
     seconds = parser.parse_args().seconds
     made_with = ", ".join(f"{name} {version(name)}" for name in ("av", "decord2", "imageio-ffmpeg"))
-    print(f"{machine()}; {made_with}\n")
+    print(f"{machine()}; {made_with}")
+    print(
+        f"ffmpeg that PyAV uses: {ffmpeg_of('import av')}; after decord2: {ffmpeg_of('import decord, av')}\n"
+    )
     print(row("", "", *(f"{name}, wrong" for name in READERS)))
     print(row("clip", "frames", *[f"{'pictures':>9} {'times':>6} {'too many':>9}"] * len(READERS)))
     totals = dict.fromkeys(READERS, Score())
@@ -134,6 +138,14 @@ def machine() -> str:
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     cpu = model[1] if model else platform.machine()
     return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def ffmpeg_of(imports: str) -> str:
+    """The version of ffmpeg that answers PyAV after these imports."""
+    code = f"{imports}; print(av.ffmpeg_version_info)"
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 # -- truth and score -----------------------------------------------------------------------------------
