@@ -98,10 +98,13 @@ class Child:
             except TimeoutError:
                 self._end(
                     f"{doing} took more than {self._limits.decode_seconds:g} s and was stopped; "
-                    "raise Limits.decode_seconds, or convert the file to H.264 in mp4"
+                    "raise Limits.decode_seconds, or convert the file to H.264 in mp4 or to PNG"
                 )
             except (OSError, EOFError, ValueError):
-                self._end(f"the decoder died {doing} ({self._cause()}); the file is damaged or hostile")
+                self._end(
+                    f"the decoder died {doing} ({self._cause()}), so the file is damaged, hostile or too large "
+                    f"for {self._limits.memory_bytes >> 20} MB; convert it to H.264 in mp4 or to PNG"
+                )
             except BaseException:  # interrupted half-way through a reply: the next one could not be told
                 self._end("was interrupted; open it again")
                 raise
@@ -191,6 +194,12 @@ def main() -> None:
                 reply = {"width": raw.shape[1], "height": raw.shape[0]}
         except R4Error as error:
             reply = {"error": type(error).__name__, "message": one_line(error)}
+        except MemoryError:
+            much = f"{first['open']}: decoding takes more than the {limits.memory_bytes >> 20} MB allowed"
+            reply = {
+                "error": "MediaError",
+                "message": f"{much}; scale it down first, or raise Limits.memory_bytes",
+            }
         except Exception as error:  # what a library raises on a hostile file is open-ended
             where = f"{first['open']}: the decoder failed ({type(error).__name__}: {one_line(error, 120)})"
             reply = {"error": "MediaError", "message": f"{where}; check that the file is complete"}
@@ -214,7 +223,8 @@ def _restrict(limits: Limits) -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    # Not the address space: that counts mapped files and what is reserved and never used.
+    resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
 
 
 def _about(decoder: Decoder) -> dict[str, Any]:

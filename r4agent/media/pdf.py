@@ -76,7 +76,9 @@ class Pdf:
         try:
             return self._document[index]
         except pypdfium2.PdfiumError as error:
-            raise MediaError(f"{self._path}: page {index + 1} is damaged ({one_line(error)})") from error
+            raise MediaError(
+                f"{self._path}: page {index + 1} is damaged ({one_line(error)}); remove that page"
+            ) from error
 
     def close(self) -> None:
         self._document.close()

@@ -26,6 +26,7 @@ from r4agent.media.files import check, fingerprint
 from r4agent.media.limits import Limits
 
 SLACK = 0.5  # seconds by which a time may lie outside the media and still mean its first or last frame
+STRIP = 256  # rows of a picture converted at a time
 ROUNDING = 0.0005  # seconds: a time written with three decimals still names the frame it was taken from
 
 
@@ -138,7 +139,7 @@ class Source:
         pixels = self._decoder.picture(index)
         self.decoded += 1
         time = None if self.times is None else float(self.times[index])
-        return Frame(index, time, Image.fromarray(pixels))
+        return Frame(index, time, _image(pixels))
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.count:
@@ -155,6 +156,15 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """The same pixels, height x width x 3, as a picture. By strips: `fromarray` would copy them twice."""
+    height, width = pixels.shape[:2]
+    image = Image.new("RGB", (width, height))
+    for top in range(0, height, STRIP):
+        image.paste(Image.fromarray(pixels[top : top + STRIP]), (0, top))
+    return image
 
 
 def open_source(path: str | Path, *, limits: Limits | None = None, isolate: bool = True) -> Source:

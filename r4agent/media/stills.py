@@ -25,6 +25,8 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 # What Pillow raises on a damaged file. DecompressionBombError is none of these classes.
 DAMAGE = (OSError, EOFError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error,
           OverflowError, Image.DecompressionBombError)  # fmt: skip
+STRIP = 256  # rows converted at a time
+LONGEST = 100_000  # frames of an animation, each of which is reached through all before it
 NAME = f"pillow {PIL.__version__}"
 
 
@@ -43,14 +45,15 @@ class Pictures:
 
     def size_of(self, index: int) -> Size:
         with _opened(self._paths[index], self._limits) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
+            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # the orientations that swap the sides
             return Size(*(image.size[::-1] if turned else image.size))
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         path = self._paths[index]
         with _opened(path, self._limits) as image:
             try:
-                return _rgb(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _rgb(image)
             except DAMAGE as error:
                 raise _damaged(path, error) from error
 
@@ -65,8 +68,9 @@ class Animation:
     name = NAME
 
     def __init__(self, path: Path, limits: Limits, durations: list[float]) -> None:
-        if len(durations) > limits.frames:
-            raise MediaError(f"{path}: more than {limits.frames} frames; cut it into parts")
+        most = min(limits.frames, LONGEST)
+        if len(durations) > most:
+            raise MediaError(f"{path}: {len(durations)} frames, more than {most}; cut it into parts")
         self._path, self._limits = path, limits
         self._image = _opened(path, limits)
         # A PNG may carry a still for viewers that know no animation; Pillow counts it as frame 0.
@@ -123,15 +127,36 @@ def _damaged(path: Path, error: Exception) -> MediaError:
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: keep the upper eight
-        deep = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if deep.max(initial=0) > 255 else 255.0
-        grey = (deep.clip(0, top) * (255.0 / top)).astype(np.uint8)
+    """Height x width x 3, made by strips, so that a large picture is held twice and not six times."""
+    image.load()
+    high = 255.0
+    if _is_deep(image):  # 16 bits and more: keep the upper eight
+        image = image.convert("I") if image.mode == "I;16B" else image  # which can't be cut into strips
+        high = 65535.0 if _brightest(image) > 255 else 255.0
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        rgb[top : top + STRIP] = _strip(strip, high)
+    return rgb
+
+
+def _strip(image: Image.Image, high: float) -> NDArray[np.uint8]:
+    if _is_deep(image):
+        grey = (np.asarray(image, dtype=np.float64).clip(0, high) * (255.0 / high)).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return np.asarray(image.convert("RGB"))
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _brightest(image: Image.Image) -> float:
+    _, brightest = image.getextrema()
+    return float(brightest)  # type: ignore[arg-type]  # a number for pictures of one band
 
 
 # -- durations, from the containers' own blocks --------------------------------------------------------

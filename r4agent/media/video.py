@@ -35,6 +35,7 @@ from r4agent.geometry import Size
 from r4agent.media.limits import Limits
 
 THREADS = min(4, os.cpu_count() or 1)  # decoder threads; the pictures do not depend on it
+LARGE = 16_000_000  # pixels of a frame from which on threads share one, so that fewer are in memory
 NEAR = 8  # frames ahead that are cheaper to decode through than to seek past
 
 # Containers that hold their own data: no playlist that points at other files, no device, no network.
@@ -60,6 +61,8 @@ class Video:
             self._read_index()
             first = self.picture(0)
             self._size = Size(first.shape[1], first.shape[0])
+        except MemoryError:
+            raise
         except av.FFmpegError as error:
             raise MediaError(
                 f"{path}: not a picture, PDF or video that can be decoded ({error.strerror}); "
@@ -82,7 +85,8 @@ class Video:
             if other.index != self._stream.index:
                 other.discard = Discard.all
         self._stream.codec_context.thread_count = THREADS
-        self._stream.codec_context.thread_type = "AUTO"
+        large = self._stream.width * self._stream.height > LARGE
+        self._stream.codec_context.thread_type = "SLICE" if large else "AUTO"
 
     def _read_index(self) -> None:
         """One pass over the packets: every frame's timestamp, and where decoding can start."""

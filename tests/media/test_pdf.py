@@ -63,6 +63,15 @@ def test_too_many_pages_and_locked_files_are_refused(tmp_path: Path) -> None:
         open_source(locked)
 
 
+def test_a_page_that_is_none_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "loop.pdf").write_bytes(
+        b"%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n"
+        b"2 0 obj<</Type/Pages/Kids[2 0 R]/Count 5>>endobj\ntrailer<</Root 1 0 R>>\n"
+    )
+    with pytest.raises(MediaError, match=r"page 1 is damaged .*; remove that page"):
+        open_source(tmp_path / "loop.pdf", isolate=False)
+
+
 def test_a_missing_extra_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_pdf(tmp_path / "paper.pdf", [A4])
     monkeypatch.setitem(sys.modules, "pypdfium2", None)

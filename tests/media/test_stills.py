@@ -10,7 +10,7 @@ from PIL import Image
 
 from r4agent.errors import MediaError
 from r4agent.geometry import Size
-from r4agent.media import Limits, open_source
+from r4agent.media import Limits, open_source, stills
 
 DURATIONS = [20, 500, 40, 1000, 30, 250, 90, 60]  # milliseconds, uneven
 
@@ -111,6 +111,31 @@ def test_exif_orientation_is_obeyed(tmp_path: Path, orientation: int) -> None:
         assert source.kind == "image"
         assert source.size == Size(320, 240)
         assert number_of(source.frame(0).image) == 77
+
+
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    draw(5).save(tmp_path / "photo.jpg", exif=exif)
+    with open_source(tmp_path / "photo.jpg", isolate=False) as source:
+        assert source.size == Size(*source.frame(0).image.size) == Size(320, 240)
+
+
+@pytest.mark.parametrize("form", ["I;16", "I;16B"])
+def test_deep_greys_of_either_byte_order(tmp_path: Path, form: str) -> None:
+    shades = np.arange(0, 65536, 64, dtype=np.uint16).repeat(4).reshape(-1, 4)  # higher than a strip
+    order = "<u2" if form == "I;16" else ">u2"
+    Image.frombytes(form, (4, 1024), shades.astype(order).tobytes()).save(tmp_path / "deep.tiff")
+    with open_source(tmp_path / "deep.tiff", isolate=False) as source:
+        seen = np.asarray(source.frame(0).image)
+    assert np.abs(seen - (shades / 257)[..., None]).max() <= 1
+
+
+def test_an_animation_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stills, "LONGEST", 7)
+    path = save_animation(tmp_path / "long.gif", DURATIONS)
+    with pytest.raises(MediaError, match="8 frames, more than 7; cut it into parts"):
+        open_source(path, isolate=False)
 
 
 def test_transparency_lies_over_white_and_deep_greys_keep_their_shade(tmp_path: Path) -> None:
