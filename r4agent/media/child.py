@@ -102,8 +102,8 @@ class Child:
                 )
             except (OSError, EOFError, ValueError):
                 self._end(
-                    f"the decoder died {doing} ({self._cause()}), so the file is damaged, hostile or too large "
-                    f"for {self._limits.memory_bytes >> 20} MB; convert it to H.264 in mp4 or to PNG"
+                    f"the decoder died {doing} ({self._cause()}), so the file is damaged, hostile or too "
+                    f"large for {self._limits.memory_bytes >> 20} MB; convert it to H.264 in mp4 or to PNG"
                 )
             except BaseException:  # interrupted half-way through a reply: the next one could not be told
                 self._end("was interrupted; open it again")

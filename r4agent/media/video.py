@@ -170,7 +170,10 @@ class Video:
             self._seek(key)
             if frame := self._advance(target):
                 return self._picture(frame)
-        raise MediaError(f"{self._path}: frame {index} cannot be decoded; the file is damaged there")
+        raise MediaError(
+            f"{self._path}: frame {index} cannot be decoded, so the file is damaged there; "
+            "check that it is complete, or choose another frame"
+        )
 
     def _starts(self, index: int) -> Iterator[int]:
         """Keyframes to start from, best first. A seek may land late, or on a keyframe that is none: then
