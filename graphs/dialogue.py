@@ -5,9 +5,11 @@ text; what is wrong with a call is said in one line that the model can act on.
 Does not: touch state or media.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, InvalidToolCall
 from pydantic import BaseModel, ValidationError
 
 from r4agent import protocol
@@ -27,27 +29,60 @@ def read_reply(reply: AIMessage) -> Turn:
         return Turn(text, Call(call["name"], call["args"]))
     if reply.invalid_tool_calls:
         bad = reply.invalid_tool_calls[0]
-        return Turn(text, Malformed(f"the arguments of {bad['name']} are not valid JSON: {bad['error']}"))
+        return Turn(text, Malformed(f"the arguments of {bad['name']} can't be used: {bad['error']}"))
     return protocol.parse(text)
+
+
+def storable(reply: AIMessage) -> AIMessage:
+    """The reply without calls that no checkpoint could keep; those become invalid calls."""
+    good = [call for call in reply.tool_calls if not _too_large(call["args"])]
+    bad = [
+        InvalidToolCall(
+            type="invalid_tool_call",
+            name=call["name"],
+            args=json.dumps(call["args"])[:200],
+            id=call["id"],
+            error="an integer beyond 64 bits",
+        )
+        for call in reply.tool_calls
+        if call not in good
+    ]
+    if not bad:
+        return reply
+    return reply.model_copy(
+        update={"tool_calls": good, "invalid_tool_calls": [*reply.invalid_tool_calls, *bad]}
+    )
+
+
+def _too_large(value: Any) -> bool:
+    """Whether a checkpoint could not keep it: msgpack's integers have 64 bits."""
+    if isinstance(value, dict | list):
+        return any(_too_large(part) for part in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def label(picture: Picture) -> str:
     """How a picture is announced: its name, true time or page, what it shows of the source, its size."""
     view = picture.view
-    when = f"page {view.frame + 1}" if view.time is None else f"frame {view.frame} at {view.time:.2f} s"
+    when = f"page {view.frame + 1}" if view.time is None else f"frame {view.frame} at {view.time:.3f} s"
     x0, y0, x1, y1 = (round(v) for v in view.region.corners)
     return f"[{picture.name}] {when}, source [{x0}, {y0}, {x1}, {y1}], shown {view.size}"
 
 
-def problem_of(error: R4Error | ValidationError) -> str:
-    """What is wrong with a call, in a line the model can act on."""
+def problem_of(error: R4Error | ValidationError, media: Path | None = None) -> str:
+    """What is wrong with a call, in a line the model can act on; without the path of the media."""
     if isinstance(error, R4Error):
-        return one_line(error)
+        return one_line(error).replace(str(media), "the media") if media else one_line(error)
     problems = []
     for part in error.errors()[:3]:
         where = ".".join(str(p) for p in part["loc"])
         problems.append(f"{where}: {part['msg']}" if where else part["msg"])
-    return one_line(ValueError("; ".join(problems)))
+    return "; ".join(problems)
+
+
+def complaint(problem: str, closing: str = "") -> str:
+    """A problem as the model is told it: defused, since it repeats what the model wrote, and short."""
+    return f"Error: {protocol.plain(one_line(ValueError(problem)))}. {closing}".strip()
 
 
 def signature(name: str, arguments: type[BaseModel]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The journal: each message of a run is logged before it enters the state, and logged once.
 
-Promises: a message's id follows from the message before it, so a node that runs again after a kill finds
+Promises: a message's id follows from the messages before it, so a node that runs again after a kill finds
 what it logged the first time and uses that; an edited history gets new ids and a new line.
 Does not: decide anything.
 """
@@ -43,9 +43,9 @@ class Journal:
         line = self.log.once(key, line)
         return self._append(message.model_copy(update={"id": key})), line
 
-    def refuse(self, reply: AIMessage, text: str) -> None:
+    def refuse(self, reply: AnyMessage, text: str) -> None:
         """Answer a reply that can't be carried out, each of its calls where it has some."""
-        calls = [*reply.tool_calls, *reply.invalid_tool_calls]
+        calls = [*reply.tool_calls, *reply.invalid_tool_calls] if isinstance(reply, AIMessage) else []
         for call in calls:
             self.add(ToolMessage(text, tool_call_id=str(call["id"]), status="error"))
         if not calls:
@@ -66,8 +66,7 @@ class Journal:
         return message
 
     def _next_id(self) -> str:
-        last = self.messages[-1] if self.messages else None
-        before = json.dumps([last.id, _line(last)], sort_keys=True) if last else ""
+        before = json.dumps([[message.id, _line(message)] for message in self.messages], sort_keys=True)
         return f"m{len(self.messages)}-{hashlib.sha256(before.encode()).hexdigest()[:8]}"
 
 
@@ -76,12 +75,18 @@ def _line(message: AnyMessage) -> dict[str, Any]:
     if isinstance(message, AIMessage):
         line |= {
             "tool_calls": message.tool_calls,
-            "usage": message.usage_metadata,
-            "response": json.loads(json.dumps(message.response_metadata, default=str)),
+            "invalid_tool_calls": message.invalid_tool_calls,
+            "usage_metadata": message.usage_metadata,
+            "response_metadata": _plain_data(message.response_metadata),
+            "additional_kwargs": _plain_data(message.additional_kwargs),
         }
     if isinstance(message, ToolMessage):
         line |= {"tool_call_id": message.tool_call_id, "name": message.name, "status": message.status}
     return line
+
+
+def _plain_data(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
 
 
 def _message(line: dict[str, Any]) -> AnyMessage:
@@ -91,8 +96,10 @@ def _message(line: dict[str, Any]) -> AnyMessage:
             return AIMessage(
                 **common,
                 tool_calls=line["tool_calls"],
-                usage_metadata=line["usage"],
-                response_metadata=line["response"],
+                invalid_tool_calls=line["invalid_tool_calls"],
+                usage_metadata=line["usage_metadata"],
+                response_metadata=line["response_metadata"],
+                additional_kwargs=line["additional_kwargs"],
             )
         case "tool":
             more = {key: line[key] for key in ("tool_call_id", "name", "status")}

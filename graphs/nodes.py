@@ -22,16 +22,17 @@ from pydantic import ValidationError
 
 from r4agent import evidence, protocol
 from r4agent.budget import Budget, Spent
-from r4agent.episode import Status
 from r4agent.errors import MediaError, UsageError, one_line
 from r4agent.geometry import ModelProfile
 from r4agent.graphs.dialogue import (
+    complaint,
     describe_media,
     describe_step,
     label,
     problem_of,
     read_reply,
     signature,
+    storable,
 )
 from r4agent.graphs.events import announce, emit
 from r4agent.graphs.journal import Journal
@@ -43,7 +44,7 @@ from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture, View
 from r4agent.policy import aask, ask
 from r4agent.policy.conversation import text_block
-from r4agent.protocol import Answer, Call, Malformed, NotFound, Turn
+from r4agent.protocol import Answer, Call, Malformed, NotFound, Step, Turn
 from r4agent.reader import Reader
 from r4agent.tools import (
     TOOLS,
@@ -57,6 +58,7 @@ from r4agent.tools import (
     select_frames,
     zoom,
 )
+from r4agent.tools.select_frames import first_number
 
 Update = dict[str, Any]
 ToPictures = Command[Literal["re_encode", "policy"]]
@@ -84,11 +86,10 @@ class Nodes:
         made there is nothing to lose, and a run killed here starts afresh."""
         started = time.monotonic()
         media, question, choices = checked_input(state)
-        before = state.get("episode")
+        before = state.get("episode") if state.get("messages") else None
         episode = str(self.episodes / f"{new_id()}.jsonl")
-        with self.sources.lease(episode, media) as source:
+        with self._closing_on_error(episode), self.sources.lease(episode, media) as source:
             if before and state["source"] != source.id:
-                self.sources.close(episode)
                 raise UsageError(f"{media}: this thread is about other media; ask on a new thread")
             wanted = [] if before else self._overview(source)
             source_id = source.id
@@ -121,7 +122,7 @@ class Nodes:
                     store=self.store,
                     config=config,
                 )
-            self._log_reply(journal, reply, started)
+                self._log_reply(journal, reply, started)
         return self._after_reply(state, journal)
 
     async def apolicy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
@@ -136,7 +137,7 @@ class Nodes:
                     store=self.store,
                     config=config,
                 )
-            self._log_reply(journal, reply, started)
+                self._log_reply(journal, reply, started)
         return self._after_reply(state, journal)
 
     def select_frames(self, state: RuminationState) -> ToPictures:
@@ -167,6 +168,10 @@ class Nodes:
         with self._failing(state):
             if not journal.messages:
                 journal.recall()  # the system message
+            elif state["call"] is None and getattr(journal.messages[-1], "tool_calls", None):
+                # The run before failed at this call; chat models want every call answered.
+                self._open_episode(state, journal)
+                journal.refuse(journal.messages[-1], "not done: that run ended")
             if known := journal.recall():
                 spent = Spent.model_validate(known[1]["spent"])
             else:
@@ -214,12 +219,19 @@ class Nodes:
             end = Journal(state["episode"], state["messages"]).end({**end, "error": None})
         self.sources.close(state["episode"])
         emit("answer", answer=end["answer"], status=status)
-        return {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")}
+        # `choices` go with the question: the next one on this thread may have none.
+        return {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")} | {
+            "choices": []
+        }
 
     # Parts of the nodes, in the order in which they are used.
 
     def _overview(self, source: Source) -> list[View]:
-        count = min(self.budget.overview_images, self.budget.images)
+        least = -(-self.profile.min_pixels // self.profile.grid**2)
+        count = min(self.budget.overview_images, self.budget.images, self.budget.image_tokens // least)
+        if count < 1:
+            limit = self.budget.image_tokens
+            raise UsageError(f"budget image_tokens={limit}: a picture needs at least {least}")
         tokens = min(self.budget.overview_tokens, self.budget.image_tokens // count)
         return overview(source, count, profile=self.profile, max_tokens=tokens)
 
@@ -243,46 +255,51 @@ class Nodes:
         }
 
     def _log_reply(self, journal: Journal, reply: AIMessage, started: float) -> None:
+        reply = storable(reply)
         turn = read_reply(reply)
         if isinstance(turn.step, Call) and not reply.tool_calls:
             call = {"name": turn.step.name, "args": turn.step.arguments, "id": f"c{len(journal.messages)}"}
             reply = reply.model_copy(update={"tool_calls": [{**call, "type": "tool_call"}]})
         usage = reply.usage_metadata
         cost = {"new_tokens": usage["output_tokens"] if usage else 0, "seconds": time.monotonic() - started}
-        journal.add(reply, spent=cost, step=type(turn.step).__name__)
+        journal.add(reply, cost=cost, step=type(turn.step).__name__)
 
     def _after_reply(self, state: RuminationState, journal: Journal) -> Command[Any]:
-        """Where a logged reply leads. Pure, so that a node run again goes the same way."""
-        reply, line = journal.messages[-1], (journal.log.get(str(journal.messages[-1].id)) or {})
+        """Where a logged reply leads; what can't be carried out is answered with the reason."""
+        reply = journal.messages[-1]
         assert isinstance(reply, AIMessage)
         before = Spent.model_validate(state["usage"])
-        spent = before.plus(turns=1, **line["spent"])
-        last = self.tools and self._last(before)
-        step = read_reply(reply).step
-        if isinstance(step, Answer):
-            step = evidence.check_cites(step, pictures(state["messages"]), self.profile) or step
-        if isinstance(step, Call) and step.name not in (TOOLS if self.tools else {}):
-            step = Malformed(f"no tool is called {step.name!r}; there are: {', '.join(TOOLS) or 'none'}")
+        line = journal.log.get(str(reply.id)) or {}
+        spent = before.plus(turns=1, **line["cost"])
+        last = not self.tools or self._last(before)
+        step = self._judged(read_reply(reply).step, state, last)
         emit("turn", turn=spent.turns, step=describe_step(step))
-        update: Update = {"usage": spent.model_dump()}
-        status: Status | None = None
-        if isinstance(step, Answer):
-            status = "forced" if last else "answered"
-        elif isinstance(step, NotFound):
-            status = "refused"
-        elif last or not self.tools:
-            status = "budget"
-            journal.refuse(reply, "not done: that was the last turn")
-        elif isinstance(step, Malformed):
-            journal.refuse(reply, f"Error: {step.problem}. {self._closing(spent)}".strip())
-        else:
-            update["call"] = {"id": reply.tool_calls[0]["id"], "arguments": step.arguments}
-            update["messages"] = journal.new
-            return Command(update=update, goto=step.name)
-        update["messages"] = journal.new
-        if status is None:
-            return Command(update=update, goto="policy")
-        return Command(update={**update, "status": status}, goto="answer")
+        status, call = None, None
+        match step:
+            case Answer():
+                status, goto = "forced" if last and self.tools else "answered", "answer"
+            case NotFound():
+                status, goto = "refused", "answer"
+            case _ if last:
+                status, goto = "budget", "answer"
+                journal.refuse(reply, "not done: that was the last turn")
+            case Call(name=name, arguments=arguments):
+                call, goto = {"id": reply.tool_calls[0]["id"], "arguments": arguments}, name
+            case Malformed(problem=problem):
+                goto = "policy"
+                journal.refuse(reply, complaint(problem, self._closing(spent)))
+        update = {"messages": journal.new, "usage": spent.model_dump(), "call": call, "status": status}
+        return Command(update=update, goto=goto)
+
+    def _judged(self, step: Step, state: RuminationState, last: bool) -> Step:
+        """The step, or what is wrong with it here. An answer on the last turn stands, whatever it cites."""
+        if isinstance(step, Call) and step.name not in (TOOLS if self.tools else {}):
+            known = ", ".join(TOOLS) if self.tools else "none"
+            return Malformed(f"no tool is called {step.name!r}; there are: {known}")
+        if isinstance(step, Answer) and not last:
+            problem = evidence.check_cites(step, pictures(state["messages"]), self.profile)
+            return Malformed(problem) if problem else step
+        return step
 
     def _choose(
         self,
@@ -301,7 +318,7 @@ class Nodes:
             except (UsageError, ValidationError) as error:
                 journal = Journal(state["episode"], state["messages"])
                 spent = Spent.model_validate(state["usage"])
-                text = f"Error: {problem_of(error)}. {self._closing(spent)}".strip()
+                text = complaint(problem_of(error), self._closing(spent))
                 journal.add(ToolMessage(text, tool_call_id=call["id"], status="error"))
                 return Command(update={"messages": journal.new, "call": None}, goto="policy")
         for view in views:
@@ -332,13 +349,30 @@ class Nodes:
         if not views:
             return [], None
         first = len(pictures(state.get("messages", []))) + 1
-        try:
-            with self._source(state) as source:
+        with self._source(state) as source:
+            try:
                 return list(re_encode(source, views, self.store, first=first)), None
-        except MediaError as error:
-            if call is None:
-                raise
-            return [], problem_of(error)  # a damaged stretch: the policy can look elsewhere
+            except MediaError as error:
+                if len(views) == 1 and call is None:
+                    raise
+                return self._salvage(source, views, first, error)
+
+    def _salvage(
+        self, source: Source, views: list[View], first: int, error: MediaError
+    ) -> tuple[list[Picture], str | None]:
+        """Where a frame is damaged, those that are not, and which are."""
+        made: list[Picture] = []
+        lost = []
+        for view in views:
+            try:
+                made += re_encode(source, [view], self.store, first=first + len(made))
+            except MediaError:
+                lost.append(view.frame + first_number(source))
+        if not made:
+            if first == 1:
+                raise error
+            return [], problem_of(error, source.path)
+        return made, f"damaged, and not shown: frame {', '.join(map(str, lost))}"
 
     def _observation(
         self, state: RuminationState, made: list[Picture], problem: str | None, spent: Spent
@@ -349,15 +383,16 @@ class Nodes:
             content += [text_block(label(picture)), picture.block()]
         closing = self._closing(spent)
         call = state["call"]
-        if call is None:
-            content.append(text_block(protocol.question_text(state["question"], state.get("choices", []))))
-            return HumanMessage([*content, text_block(closing)] if closing else content)
         if problem is not None:
-            content.append(text_block(f"Error: {problem}."))
+            content.append(text_block(complaint(problem)))
+        if call is None:
+            asked = protocol.question_text(state["question"], state.get("choices", []))
+            content.append(text_block(asked))
         if closing:
             content.append(text_block(closing))
-        status: Literal["success", "error"] = "success" if problem is None else "error"
-        return ToolMessage(content, tool_call_id=call["id"], status=status)
+        if call is None:
+            return HumanMessage(content)
+        return ToolMessage(content, tool_call_id=call["id"], status="success" if made else "error")
 
     def _last(self, spent: Spent) -> bool:
         """Whether the next turn is the last that the budget allows."""
@@ -380,16 +415,25 @@ class Nodes:
     def _failing(self, state: RuminationState) -> Iterator[None]:
         """Around a node's work: an error is logged as the episode's end, then raised. A resumed run goes on
         in the same file, and its end replaces this one."""
+        with self._closing_on_error(state["episode"]):
+            try:
+                yield
+            except GraphBubbleUp:  # an interrupt, not an error
+                raise
+            except Exception as error:
+                end: Update = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
+                journal = Journal(state["episode"], state.get("messages", []))
+                if journal.log.get("episode"):  # else the opening failed, and there is no episode yet
+                    journal.end({**end, "usage": state["usage"], "error": one_line(error)})
+                raise
+
+    @contextmanager
+    def _closing_on_error(self, episode: str) -> Iterator[None]:
+        """Close the episode's source when the block is left by an error, a cancellation or an interrupt."""
         try:
             yield
-        except GraphBubbleUp:  # an interrupt, not an error
-            raise
-        except Exception as error:
-            self.sources.close(state["episode"])
-            end = {"answer": None, "status": "failed", "supported": "unchecked", "evidence": []}
-            journal = Journal(state["episode"], state.get("messages", []))
-            if journal.log.get("episode"):  # else the opening failed, and there is no episode yet
-                journal.end({**end, "usage": state["usage"], "error": one_line(error)})
+        except BaseException:
+            self.sources.close(episode)
             raise
 
 

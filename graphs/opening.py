@@ -15,6 +15,7 @@ from r4agent.episode import SCHEMA
 from r4agent.errors import UsageError
 from r4agent.graphs.state import RuminationState
 from r4agent.media import Source
+from r4agent.protocol import question_text
 
 
 def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
@@ -24,7 +25,9 @@ def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
         raise UsageError(f"media {media!r}: give the path of a video, PDF, picture or folder of pictures")
     if not isinstance(question, str) or not question.strip():
         raise UsageError(f"question {question!r}: give a question")
-    return str(Path(media).absolute()), question, list(state.get("choices") or [])
+    choices = list(state.get("choices") or [])
+    question_text(question, choices)  # refuses too many, before anything is decoded
+    return str(Path(media).absolute()), question, choices
 
 
 def new_id() -> str:

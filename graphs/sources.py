@@ -1,11 +1,13 @@
 """Open sources, one for each running episode.
 
 Promises: a source is opened when first needed (again after a resume), checked to be the file the run
-began with, and closed when the episode ends; at most `MOST` are open, the idle ones closed first.
+began with, and closed when the episode ends, fails, or was left alone for `IDLE_SECONDS`; at most `MOST`
+are open, the idle ones closed first.
 Does not: outlive the process; a resumed run opens its source anew.
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from r4agent.errors import MediaError
 from r4agent.media import Limits, Source, open_source
 
 MOST = 16  # open sources a graph; each is a small process
+IDLE_SECONDS = 60.0  # an abandoned run is seen by nothing but time; opening again costs 0.3 s
 
 
 class Sources:
@@ -23,6 +26,8 @@ class Sources:
         self.limits = limits
         self._open: OrderedDict[str, Source] = OrderedDict()
         self._leased: dict[str, int] = {}
+        self._used: dict[str, float] = {}
+        self._sweeper: threading.Timer | None = None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -37,6 +42,8 @@ class Sources:
             with self._lock:
                 if episode in self._leased:  # else it was closed in the block
                     self._leased[episode] -= 1
+                    self._used[episode] = time.monotonic()
+                    self._sweep_later()
 
     def close(self, episode: str) -> None:
         """Close the episode's source, if it is open."""
@@ -64,3 +71,23 @@ class Sources:
         for old in closing:
             old.close()
         return source
+
+    def _sweep_later(self) -> None:
+        """Have the idle ones closed in a while, unless that is under way. Called with the lock held."""
+        if self._sweeper is None:
+            self._sweeper = threading.Timer(IDLE_SECONDS, self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._sweeper = None
+            since = time.monotonic() - IDLE_SECONDS
+            idle = [name for name in self._open if not self._leased[name] and self._used[name] <= since]
+            closing = [self._open.pop(name) for name in idle]
+            for name in idle:
+                del self._leased[name]
+            if self._open:
+                self._sweep_later()
+        for source in closing:
+            source.close()

@@ -1,7 +1,8 @@
 """The Budget: what one question may cost. One object for inference, training and evaluation.
 
-Promises: limits are checked before a cost is paid, so a run never exceeds them; `Spent` says what was.
-Does not: estimate memory or money.
+Promises: pictures, their tokens and turns are checked before they are spent, and never exceeded. New tokens
+and seconds are known only after a turn: once either is used up, the next turn is the last.
+Does not: estimate memory or money, or interrupt a turn (set the chat model's own timeout and max_tokens).
 """
 
 from typing import Self
@@ -15,7 +16,8 @@ class Budget(BaseModel):
     """Limits of a run, and what a single picture may cost.
 
     turns: calls of the policy. images: pictures given to it, the overview included. image_tokens: their
-    tokens. new_tokens: tokens the policy writes. seconds: time spent in the graph's nodes.
+    tokens. new_tokens: tokens the policy writes, where its model
+    reports them. seconds: time spent in the graph's nodes.
     overview_images, overview_tokens: how many pictures the overview has, and the most tokens of one.
     picture_tokens: the most tokens of any one picture. The defaults are ours; the paper gives none.
     """
@@ -23,10 +25,10 @@ class Budget(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     turns: int = Field(default=8, ge=1, le=1000)
-    images: int = Field(default=40, ge=1, le=10_000)
+    images: int = Field(default=48, ge=1, le=10_000)
     image_tokens: int = Field(default=32_768, ge=4)
     new_tokens: int = Field(default=8_192, ge=1)
-    seconds: float = Field(default=600.0, gt=0)
+    seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
     overview_images: int = Field(default=8, ge=1, le=1000)
     overview_tokens: int = Field(default=144, ge=4)
     picture_tokens: int = Field(default=1_280, ge=4)

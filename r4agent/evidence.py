@@ -5,6 +5,7 @@ checked: `yes`, `no`, or `unchecked` when there was no reader.
 Does not: say that the answer is right; only that it stands there.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -14,9 +15,9 @@ from r4agent.errors import UsageError
 from r4agent.geometry import Box, ModelProfile, convert
 from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture
-from r4agent.protocol import Answer, Cite, Malformed
+from r4agent.protocol import Answer, Cite
 from r4agent.reader import Reader
-from r4agent.text import Line, contains
+from r4agent.text import Line, Match, contains
 
 Supported = Literal["yes", "no", "unchecked"]
 ENOUGH = 0.9  # similarity at which a reader's text counts as the answer: one slip in ten characters
@@ -41,15 +42,19 @@ class Evidence(BaseModel):
     view: str
 
 
-def check_cites(answer: Answer, pictures: Mapping[str, Picture], profile: ModelProfile) -> Malformed | None:
+def check_cites(answer: Answer, pictures: Mapping[str, Picture], profile: ModelProfile) -> str | None:
     """What is wrong with the pictures and boxes that an answer cites, if anything."""
-    for cite in answer.cites:
-        if cite.view not in pictures:
-            return Malformed(f"<evidence> names {cite.view!r}; the pictures are {', '.join(pictures)}")
-        try:
-            _cited_box(cite, pictures[cite.view], profile)
-        except UsageError as error:
-            return Malformed(f"<evidence>: {error}")
+    problems = (_problem(cite, pictures, profile) for cite in answer.cites)
+    return next((problem for problem in problems if problem), None)
+
+
+def _problem(cite: Cite, pictures: Mapping[str, Picture], profile: ModelProfile) -> str | None:
+    if cite.view not in pictures:
+        return f"<evidence> names {cite.view!r}; the pictures are {', '.join(pictures)}"
+    try:
+        _cited_box(cite, pictures[cite.view], profile)
+    except UsageError as error:
+        return f"<evidence>: {error}"
     return None
 
 
@@ -61,7 +66,10 @@ def gather(
     store: MediaStore,
     reader: Reader | None,
 ) -> tuple[list[Evidence], Supported]:
-    """The answer's evidence: what it cites, or else the latest picture in which a reader finds it."""
+    """The answer's evidence: what it cites, or else the latest picture in which a reader finds it. Cites
+    that name nothing that was seen (an answer on the last turn may have some) are left out."""
+    cites = tuple(cite for cite in answer.cites if _problem(cite, pictures, profile) is None)
+    answer = Answer(answer.text, cites)
     if reader is None:
         return [_unread(cite, pictures, profile) for cite in answer.cites], "unchecked"
     if answer.cites:
@@ -69,9 +77,16 @@ def gather(
         return [evidence for evidence, _ in found], "yes" if any(hit for _, hit in found) else "no"
     for picture in list(pictures.values())[: -SEARCH - 1 : -1]:
         match = contains(reader.read(store.get(picture.ref), ref=picture.ref), answer.text)
-        if match.score >= ENOUGH:
+        if _holds(match, answer.text):
             return [_evidence(picture, _hull(match.lines, picture), _text(match.lines))], "yes"
     return [], "no"
+
+
+def _holds(match: Match, answer: str) -> bool:
+    """Whether the lines hold the answer: nearly letter for letter, and digit for digit, since a reader's
+    slip in a word is no other word, but another digit is another number."""
+    there = re.findall(r"\d+", _text(match.lines))
+    return match.score >= ENOUGH and all(number in there for number in re.findall(r"\d+", answer))
 
 
 def _unread(cite: Cite, pictures: Mapping[str, Picture], profile: ModelProfile) -> Evidence:
@@ -90,7 +105,7 @@ def _read_cite(
         if _source_box(line, picture).overlap(box)
     ]
     match = contains(lines, answer.text)
-    if match.score >= ENOUGH:
+    if _holds(match, answer.text):
         return _evidence(picture, _hull(match.lines, picture), _text(match.lines)), True
     return _evidence(picture, box, _text(lines)), False
 

@@ -25,7 +25,7 @@ from r4agent.geometry import ModelProfile
 TAGS = ("think", "tool_call", "answer", "not_found", "evidence", "tool_response", "tools")
 _TAG = re.compile(rf"<(/?)({'|'.join(TAGS[:5])})>")
 _JOINER = "\u2060"  # WORD JOINER: no width, no line break, and no special token spells with it
-_POWER = re.compile(rf"<(?=\||/?(?:{'|'.join(TAGS)})\b)", re.IGNORECASE)
+_POWER = re.compile(r"<(?=[|｜/a-z])|\[(?=/?INST\])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ def _cite(content: str) -> Cite | Malformed:
 
 
 def _json_object(content: str) -> dict[str, Any] | Malformed:
-    """A strict JSON object: no NaN, no duplicate keys, no depth that overflows the stack."""
+    """A strict JSON object: no NaN, no duplicate keys, no integer that a checkpoint can't keep, no depth
+    that overflows the stack."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) < len(pairs):
@@ -175,8 +176,13 @@ def _json_object(content: str) -> dict[str, Any] | Malformed:
     def refuse(constant: str) -> float:
         raise ValueError(f"{constant} is not a number")
 
+    def whole(digits: str) -> int:
+        if not -(2**63) <= (number := int(digits)) < 2**63:
+            raise ValueError("an integer beyond 64 bits")
+        return number
+
     try:
-        value = json.loads(content, object_pairs_hook=unique, parse_constant=refuse)
+        value = json.loads(content, object_pairs_hook=unique, parse_constant=refuse, parse_int=whole)
     except RecursionError:
         return Malformed("nested too deeply")
     except ValueError as error:
@@ -187,15 +193,16 @@ def _json_object(content: str) -> dict[str, Any] | Malformed:
 
 
 def plain(text: str) -> str:
-    """Text in which no chat template, tokenizer or parser finds a special token or a tag of ours.
+    """Text without the power to be more than text: no tag of ours, and no special token as Qwen, Llama,
+    Gemma, Mistral and DeepSeek spell them (`<|…|>`, `<tag>`, `</s>`, `[INST]`).
 
-    An invisible WORD JOINER goes between `<` and what would have followed; `unplain` takes it out.
+    An invisible WORD JOINER goes behind the opening bracket; `unplain` takes it out.
     """
-    return _POWER.sub(f"<{_JOINER}", text)
+    return _POWER.sub(lambda bracket: bracket[0] + _JOINER, text)
 
 
 def unplain(text: str) -> str:
-    return text.replace(f"<{_JOINER}", "<")
+    return re.sub(rf"([<\[]){_JOINER}", r"\1", text)
 
 
 BOX_SPACES = {
@@ -251,11 +258,13 @@ def system_text(media: str, tools: Sequence[dict[str, Any]], profile: ModelProfi
 
 
 def question_text(question: str, choices: Sequence[str] = ()) -> str:
-    """The question as it stands in the user message; defused, since a user can type anything."""
+    """The question as it stands in the user message, on one line; defused, since a user can type
+    anything. Raises UsageError for more choices than letters."""
     if len(choices) > len(LETTERS):
         raise UsageError(f"{len(choices)} choices: at most {len(LETTERS)} can be lettered")
-    options = "".join(f"\n({letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
-    return plain(f"Question: {question}{options}")
+    lettered = zip(LETTERS, choices, strict=False)
+    options = "".join(f"\n({letter}) {' '.join(choice.split())}" for letter, choice in lettered)
+    return plain(f"Question: {' '.join(question.split())}{options}")
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

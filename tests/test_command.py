@@ -17,6 +17,13 @@ from r4agent.command import main
 ANSWER = ScriptedPolicy(replies=['<evidence>{"view":"v1"}</evidence><answer>42</answer>'])
 NOT_FOUND = ScriptedPolicy(replies=["<not_found>it is not there</not_found>"])
 SILENT = ScriptedPolicy(replies=[])
+
+
+def _gone(messages: list[Any]) -> str:
+    raise ConnectionError("gone")
+
+
+FAILING = ScriptedPolicy(replies=[_gone])
 ERASES = "\x1b[2J"
 HERE = Path(__file__)
 
@@ -78,11 +85,8 @@ def test_a_person_gets_a_few_lines(page: Path, capsys: pytest.CaptureFixture[str
         (["ask", str(HERE), "q"], 3, "test_command.py"),
         (["ask", "PAGE", "q", "--policy", "no_such_module:x"], 4, "No module named"),
         (["ask", "PAGE", "q", *policy("SILENT")], 5, "the script has 0 replies"),
-        (
-            ["ask", "PAGE", "q", *policy("broken")],
-            70,
-            "internal error: ZeroDivisionError: a bug; set R4_DEBUG=1",
-        ),
+        (["ask", "PAGE", "q", *policy("broken")], 5, "calling it failed: ZeroDivisionError: a bug"),
+        (["ask", "PAGE", "q", *policy("FAILING")], 5, "the policy r4-scripted failed: ConnectionError: gone"),
         (["textworld", "--level", "9", "--n", "1", "--out", "OUT"], 2, "9"),
         (["textworld", "--level", "0", "--n", "0", "--out", "OUT"], 2, "0"),
     ],
@@ -101,6 +105,16 @@ def test_exit_codes_and_one_line_errors(
     assert told in err
     assert err.count("\n") == (1 if told else 0)
     assert "Traceback" not in err
+
+
+def test_a_bug_is_one_line_too(
+    page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r4agent.budget.Budget.parse", lambda pairs: pairs[7])
+    assert main(["ask", str(page), "q"]) == 70
+    err = capsys.readouterr().err
+    assert err.startswith("r4: internal error: IndexError")
+    assert err.count("\n") == 1
 
 
 def test_argparse_errors_are_code_two() -> None:

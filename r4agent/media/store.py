@@ -6,6 +6,7 @@ checked against its name. State, checkpoints and logs hold these names, never pi
 Does not: remember how a picture was made (the View does) or delete anything unless told (`collect`).
 """
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -14,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -26,7 +27,7 @@ GRACE_SECONDS = 3600  # a picture this young may belong to a run that has not lo
 
 def home() -> Path:
     """Where pictures, episodes and read text are kept: `$R4_HOME`, or `~/.cache/r4agent`."""
-    return Path(os.environ.get("R4_HOME") or Path.home() / ".cache" / "r4agent")
+    return Path(os.environ.get("R4_HOME") or Path.home() / ".cache" / "r4agent").absolute()
 
 
 def picture_ref(image: Image.Image) -> str:
@@ -64,6 +65,10 @@ class MediaStore:
         self._remember(ref, image)
         return ref
 
+    def png(self, ref: str) -> bytes:
+        """The picture as PNG data. Raises MediaError as `get` does."""
+        return self._load(ref)[0]
+
     def get(self, ref: str) -> Image.Image:
         """The picture, RGB. Raises MediaError when it is missing or is not what its name says."""
         with self._lock:
@@ -71,15 +76,7 @@ class MediaStore:
             if cached is not None:
                 self._cache.move_to_end(ref)
                 return cached.copy()
-        path = self.path(ref)
-        try:
-            image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
-        except FileNotFoundError:
-            raise MediaError(f"{ref}: not in the store {self.root}; make its View again") from None
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged PNG
-            raise MediaError(f"{path} is damaged ({one_line(error)}); delete it and run again") from error
-        if picture_ref(image) != ref:
-            raise MediaError(f"{path} holds other pixels than its name says; delete it and run again")
+        image = self._load(ref)[1]
         self._remember(ref, image)
         return image.copy()
 
@@ -97,18 +94,36 @@ class MediaStore:
         """Delete what `keep` does not name and is older than an hour; returns the bytes freed."""
         wanted = {self.path(ref) for ref in keep}
         freed = 0
-        for path in self.root.glob("??/*"):
-            stat = path.stat()
+        for path, stat in self._files():
             if path not in wanted and time.time() - stat.st_mtime > GRACE_SECONDS:
-                path.unlink()
+                path.unlink(missing_ok=True)
                 freed += stat.st_size
         self._used = None
         return freed
 
+    def _load(self, ref: str) -> tuple[bytes, Image.Image]:
+        path = self.path(ref)
+        try:
+            data = path.read_bytes()
+            image = Image.open(io.BytesIO(data)).convert("RGB")
+        except FileNotFoundError:
+            raise MediaError(f"{ref}: not in the store {self.root}; make its View again") from None
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged PNG
+            raise MediaError(f"{path} is damaged ({one_line(error)}); delete it and run again") from error
+        if picture_ref(image) != ref:
+            raise MediaError(f"{path} holds other pixels than its name says; delete it and run again")
+        return data, image
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Every file in the store; what another process renames or deletes meanwhile is passed over."""
+        for path in self.root.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.stat()
+
     def _write(self, path: Path, data: bytes) -> None:
         with self._lock:
             if self._used is None or self._used + len(data) > self.max_bytes:
-                self._used = sum(file.stat().st_size for file in self.root.glob("??/*"))
+                self._used = sum(stat.st_size for _, stat in self._files())
             if self._used + len(data) > self.max_bytes:
                 raise RunError(
                     f"the picture store {self.root} is full: {self._used} of {self.max_bytes} bytes; "

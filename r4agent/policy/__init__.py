@@ -3,7 +3,7 @@
 Promises: `resolve` turns a name or a model into a chat model; `ask` and `aask` show it the conversation
 in the form it understands and return its reply as an AIMessage. Callbacks, streaming and tracing are the
 chat model's own.
-Does not: parse the reply (protocol does) or retry (wrap the model with `.with_retry()` for that).
+Does not: parse the reply (protocol does) or retry (set the chat model's own `max_retries`).
 """
 
 from r4agent.policy.conversation import aask, ask

@@ -7,15 +7,18 @@ in <tool_response>.
 Does not: change the state's messages, or add to them.
 """
 
+import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.errors import GraphBubbleUp
 
-from r4agent.errors import UsageError
+from r4agent.errors import R4Error, RunError, UsageError, one_line
 from r4agent.media.store import MediaStore
 
 Tools = Sequence[dict[str, Any]]
@@ -29,8 +32,10 @@ def ask(
     store: MediaStore,
     config: RunnableConfig,
 ) -> AIMessage:
-    """The policy's reply to the conversation."""
-    return _checked(_bound(model, tools).invoke(_shown(model, messages, store), config))
+    """The policy's reply to the conversation. What the model raises becomes a RunError."""
+    shown = _shown(model, messages, store)
+    with _told(model):
+        return _checked(_bound(model, tools).invoke(shown, config))
 
 
 async def aask(
@@ -42,7 +47,23 @@ async def aask(
     config: RunnableConfig,
 ) -> AIMessage:
     """The same, awaited."""
-    return _checked(await _bound(model, tools).ainvoke(_shown(model, messages, store), config))
+    shown = await asyncio.to_thread(_shown, model, messages, store)  # reads pictures from disk
+    with _told(model):
+        return _checked(await _bound(model, tools).ainvoke(shown, config))
+
+
+@contextmanager
+def _told(model: BaseChatModel) -> Iterator[None]:
+    """What a chat model raises, said as the policy's failure; interrupts and our own errors pass."""
+    try:
+        yield
+    except (R4Error, GraphBubbleUp):
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise RunError(
+            f"the policy {model._llm_type} failed: {what}; check its server, then resume"
+        ) from error
 
 
 def speaks_tools(model: BaseChatModel) -> bool:
@@ -89,11 +110,10 @@ def _with_pixels(message: AnyMessage, store: MediaStore) -> AnyMessage:
 def _pixels(block: Any, store: MediaStore) -> Any:
     if not (isinstance(block, dict) and block.get("type") == "image" and "file_id" in block):
         return block
-    data = store.path(block["file_id"]).read_bytes()
     return {
         "type": "image",
         "id": block["id"],
-        "base64": base64.b64encode(data).decode(),
+        "base64": base64.b64encode(store.png(block["file_id"])).decode(),
         "mime_type": "image/png",
     }
 

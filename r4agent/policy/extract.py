@@ -22,10 +22,15 @@ _STOP = frozenset(
         its this that these those there what which who whom whose when where why how many much as than then
         into over under after before while during right if can could will would shown show shows say says
         said read reads written appear appears appeared according give gives given see seen called named
-        name me tell please i you text screen video frame page picture slide document image long large big
-        high old""",
+        name me tell please i you long large big high old""",
     )
 )
+# Words for the media itself: a place to look by only when a question has no others.
+_MEDIA = frozenset(("text", "screen", "video", "frame", "page", "picture", "slide", "document", "image"))
+_PLACES = {
+    "frames": re.compile(r"\b(?:page|slide|picture|image)\s+(\d{1,4})\b", re.IGNORECASE),
+    "times": re.compile(r"\b(?:at|after)\s+(\d+(?:\.\d+)?)\s*s(?:ec(?:ond)?s?)?\b", re.IGNORECASE),
+}
 # Words for things on a screen: they say what kind of thing it is, and seldom stand on it.
 _THINGS = frozenset(
     re.findall(
@@ -53,6 +58,7 @@ _NAMED_DATE = re.compile(
     r"\b((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.? \d{1,2}(?:, \d{4})?)"
 )
 _LABELLED = re.compile(r"([^:=]+)[:=]+\s*(.*\S)")
+RARITY = 0.25
 LONGEST = 2000  # characters of a question that are looked at
 
 # (what the question asks for, what a token of it looks like); the first that is asked for counts.
@@ -84,6 +90,10 @@ class Question:
     colour: str | None
     choices: tuple[str, ...] = ()
 
+    def places(self, unit: str) -> list[float]:
+        """The pages (unit "frames") or seconds (unit "times") that the question names."""
+        return [float(place) for place in _PLACES[unit].findall(self.text)]
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -104,8 +114,10 @@ def understand(text: str, choices: Sequence[str] = ()) -> Question:
     colour = next((c for c in COLOURS if re.search(rf"\b{c}\b", rest, re.IGNORECASE)), None)
     for at, match in enumerate(_WORD.finditer(rest)):
         word = normalise(match[0])
-        if word and word not in _STOP and word != colour and not (colour and word in _THINGS):
+        if word and word not in _STOP | _MEDIA and word != colour and not (colour and word in _THINGS):
             words.setdefault(word, _weight(match[0], first=at == 0))
+    if not colour and not set(words) - _THINGS:
+        words |= {word: 1.0 for word in map(normalise, _WORD.findall(rest)) if word in _MEDIA}
     return Question(text, tuple(words.items()), _kind(text), colour, tuple(choices))
 
 
@@ -131,7 +143,11 @@ def candidates(
     """What the lines of one screen offer, the best first. colour_of names what a line stands on; needed
     only where the question names a colour."""
     hits = [[(line, m) for line in lines if (m := found(word, line.text))] for word, _ in question.words]
-    total = sum(weight for _, weight in question.words) + (2.0 if question.colour else 0.0)
+    # A word that stands in many lines says little about which of them is meant.
+    weights = [
+        weight / max(len(hit), 1) ** RARITY for (_, weight), hit in zip(question.words, hits, strict=True)
+    ]
+    total = sum(weights) + (2.0 if question.colour else 0.0)
     labels = {line for line in lines if _opens_row(line, lines)}
 
     def reach(line: Line, other: Line) -> float:
@@ -144,7 +160,7 @@ def candidates(
             continue
         near = sum(
             weight * max((m * nearness(line, other) * reach(line, other) for other, m in hit), default=0.0)
-            for (_, weight), hit in zip(question.words, hits, strict=True)
+            for weight, hit in zip(weights, hits, strict=True)
         )
         if question.colour and colour_of:
             near += 2.0 * (colour_of(line) == question.colour)

@@ -35,7 +35,7 @@ HINT = 0.34  # share of the question's words at which a page or frame seen small
 FLOOR = 0.45  # one below it is not an answer
 CLEAR = 18  # height in pixels, as shown, at which a line (its box, with the reader's margin) is read well
 LEGIBLE = 0.45  # shown pixels for a source pixel below which a screen's small text can't be read
-PATIENCE = 24_000  # characters read for a question, beyond which no more of the media is covered
+PATIENCE = 40_000  # characters read for a question, beyond which no more of the media is covered
 FRAMES = 8  # frames asked for at a time
 RESERVE = 2  # turns kept for a closer look and the answer
 
@@ -112,6 +112,8 @@ class OcrPolicy(BaseChatModel):
         covered = any(name == "select_frames" for name, _ in talk.calls)
         sure = best and (best.score >= SURE or (best.score >= LIKELY and lead >= LEAD and covered))
         if not sure:
+            if named := self._named(talk):
+                yield "The question says where to look.", ("select_frames", {talk.unit: named})
             if talk.question.colour:
                 yield from self._patches(talk)
             if talk.turns_left > RESERVE and (at := self._unseen(talk, seen)):
@@ -120,6 +122,12 @@ class OcrPolicy(BaseChatModel):
             yield f"{best.said} is small or unsure: look closer.", self._closer(best)
         if not best or best.score < FLOOR:
             yield from self._quarters(talk, seen)
+
+    def _named(self, talk: Talk) -> list[float] | list[int]:
+        """The times or pages that the question names."""
+        within = [at for at in talk.question.places(talk.unit) if talk.first <= at <= talk.last]
+        at = sorted(set(within))[: min(FRAMES, max(talk.images_left - RESERVE, 0))]
+        return at if talk.unit == "times" else [int(page) for page in at]
 
     def _quarters(self, talk: Talk, seen: Sequence[Screen]) -> Iterator[tuple[str, Call]]:
         """The quarters of frames too large for their small text to be read whole."""

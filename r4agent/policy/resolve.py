@@ -9,7 +9,7 @@ import importlib
 
 from langchain_core.language_models import BaseChatModel
 
-from r4agent.errors import MissingError, UsageError, one_line
+from r4agent.errors import MissingError, RunError, UsageError, one_line
 from r4agent.geometry import QWEN2_5_VL, ModelProfile
 from r4agent.media.store import MediaStore
 from r4agent.reader import Reader
@@ -26,6 +26,8 @@ def resolve(
     policy reads with, and whose boxes it writes."""
     if isinstance(policy, BaseChatModel):
         return policy
+    if not isinstance(policy, str):
+        raise UsageError(f"policy: a {type(policy).__name__} is neither a LangChain chat model nor a name")
     if policy == "ocr":
         from r4agent.policy.ocr import OcrPolicy
 
@@ -39,8 +41,17 @@ def resolve(
         raise MissingError(
             f"policy {policy!r}: {one_line(error)}; is it installed, or its folder on PYTHONPATH?"
         ) from error
+    except Exception as error:
+        raise RunError(f"policy {policy!r}: importing it failed: {_what(error)}") from error
     if not isinstance(made, BaseChatModel) and callable(made):
-        made = made()
+        try:
+            made = made()
+        except Exception as error:
+            raise RunError(f"policy {policy!r}: calling it failed: {_what(error)}") from error
     if not isinstance(made, BaseChatModel):
         raise UsageError(f"policy {policy!r}: is a {type(made).__name__}, not a LangChain chat model")
     return made
+
+
+def _what(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"

@@ -22,10 +22,8 @@ from r4agent.reader import Reader
 from r4agent.text import Line, in_reading_order
 
 CELL = 16  # pixels a side of the squares in which two pictures are compared
-LEVELS, PIXELS = (
-    40,
-    3,
-)  # a square differs when so many pixels differ by so many levels: more than a codec's noise
+PIXELS = 3  # a square differs when so many of its pixels differ by more than a codec's noise, which is
+NOISE, SHARE, EDGES = 12, 0.25, 40  # a share of the square's own contrast, from 12 to 40 of 255 levels
 MOSTLY = 0.6  # a picture that differs in more than this share of its area is read as a whole
 
 
@@ -133,9 +131,11 @@ def differences(old: Image.Image, new: Image.Image) -> list[Box]:
     """Where two pictures of one size differ: boxes around the groups of squares that touch or have one
     square between them."""
     red, green, blue = ImageChops.difference(old, new).split()
-    most = ImageChops.lighter(ImageChops.lighter(red, green), blue).point(lambda v: 255 * (v > LEVELS))
-    shares = np.asarray(most.reduce(CELL)).astype(float) / 255
-    left = {(int(y), int(x)) for y, x in np.argwhere(shares * CELL * CELL >= PIXELS - 0.5)}
+    most = _squares(ImageChops.lighter(ImageChops.lighter(red, green), blue))
+    both = np.concatenate([_squares(old.convert("L")), _squares(new.convert("L"))], axis=2)
+    contrast = both.max(axis=2).astype(int) - both.min(axis=2)
+    noise = np.clip(SHARE * contrast, NOISE, EDGES)[:, :, None]
+    left = {(int(y), int(x)) for y, x in np.argwhere((most > noise).sum(axis=2) >= PIXELS)}
     boxes = []
     while left:
         group, edge = [], [left.pop()]
@@ -149,6 +149,14 @@ def differences(old: Image.Image, new: Image.Image) -> list[Box]:
         x1, y1 = CELL * (max(xs) + 1), CELL * (max(ys) + 1)
         boxes.append(Box(CELL * min(xs), CELL * min(ys), x1, y1, "shown"))
     return boxes
+
+
+def _squares(grey: Image.Image) -> NDArray[np.uint8]:
+    """The pixels by square: an array of rows, columns and CELL² values. Edge pixels fill what is over."""
+    wide, high = -(-grey.width // CELL), -(-grey.height // CELL)
+    over = ((0, high * CELL - grey.height), (0, wide * CELL - grey.width))
+    pixels = np.pad(np.asarray(grey), over, mode="edge").reshape(high, CELL, wide, CELL)
+    return pixels.transpose(0, 2, 1, 3).reshape(high, wide, CELL * CELL)
 
 
 def whole_lines(boxes: Sequence[Box], lines: Sequence[Line], size: Size) -> list[Box]:

@@ -4,6 +4,7 @@ Started by test_resume.py as a process of its own, which never runs a graph itse
 safe. One JSON request a line on standard input, the child's wait status as the answer.
 """
 
+import inspect
 import json
 import os
 import signal
@@ -39,11 +40,29 @@ def kill_at_line(nth: int, when: str) -> None:
     EpisodeLog._append = counted  # type: ignore[method-assign]
 
 
+def kill_at_edge(node: str, edge: str, nth: str) -> None:
+    """SIGKILL this process when the node is entered or left for the nth time."""
+    work, seen = getattr(Nodes, node), 0
+
+    def edged(self: Nodes, *arguments: Any, **named: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == int(nth) and edge == "enter":
+            kill_self()
+        update = work(self, *arguments, **named)
+        if seen == int(nth) and edge == "leave":
+            kill_self()
+        return update
+
+    edged.__signature__ = inspect.signature(work)  # type: ignore[attr-defined]
+    setattr(Nodes, node, edged)
+
+
 def run(request: dict[str, Any]) -> None:
     if request["nth"]:
         kill_at_line(request["nth"], request["when"])
     else:
-        Nodes._overview = lambda *_: kill_self()  # type: ignore[method-assign, return-value, assignment]
+        kill_at_edge(*request["when"].split())
     checkpoints = SqliteSaver(sqlite3.connect(request["db"], check_same_thread=False))
     graph = create_rumination_graph(
         ScriptedPolicy(replies=request["replies"]),

@@ -1,9 +1,10 @@
 """Killed anywhere, a run goes on: the same answer, one log line a message, on a real SQLite checkpointer.
 
 Each case runs the graph in a child that gets a real SIGKILL at one exact point: after the k-th line of the
-log is written, or in the middle of it; so at every node, before and after it has logged.
+log is written, in the middle of it, or as a node is entered or left.
 """
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from r4agent import Episode
 
@@ -76,7 +78,11 @@ def test_killed_at_a_node(nth: int, when: str, run_killed: Any, graph_of: Any, t
     with saver(tmp_path / "db") as checkpoints:
         graph = graph_of(EVERY_NODE, checkpointer=checkpoints)
         result = graph.invoke(None, THREAD)
-        messages = graph.get_state(THREAD).values["messages"]
+        check_whole(result, graph.get_state(THREAD).values["messages"], tmp_path)
+
+
+def check_whole(result: dict[str, Any], messages: list[Any], tmp_path: Path) -> None:
+    """The run ended as one that was never killed: its answer, its cost, each line once."""
     assert (result["answer"], result["status"]) == ("42", "answered")
     assert (result["usage"]["turns"], result["usage"]["images"]) == (4, 12)
     [path] = (tmp_path / "episodes").glob("*.jsonl")
@@ -87,11 +93,41 @@ def test_killed_at_a_node(nth: int, when: str, run_killed: Any, graph_of: Any, t
     assert not Episode.read(path).torn
 
 
-def test_killed_before_anything_is_logged(run_killed: Any, graph_of: Any, tmp_path: Path) -> None:
-    run_killed(0, "")
+NODES = [
+    "prepare 1",
+    "re_encode 1",
+    "policy 1",
+    "select_frames 1",
+    "re_encode 2",
+    "zoom 1",
+    "policy 4",
+    "answer 1",
+]
+
+
+@pytest.mark.parametrize("edge", ["enter", "leave"])
+@pytest.mark.parametrize("node", NODES)
+def test_killed_on_entering_or_leaving_a_node(
+    node: str, edge: str, run_killed: Any, graph_of: Any, tmp_path: Path
+) -> None:
+    name, nth = node.split()
+    run_killed(0, f"{name} {edge} {nth}")
     with saver(tmp_path / "db") as checkpoints:
-        assert graph_of(EVERY_NODE, checkpointer=checkpoints).invoke(None, THREAD)["answer"] == "42"
-    assert len(list((tmp_path / "episodes").glob("*.jsonl"))) == 1
+        graph = graph_of(EVERY_NODE, checkpointer=checkpoints)
+        result = graph.invoke(None, THREAD)
+        check_whole(result, graph.get_state(THREAD).values["messages"], tmp_path)
+
+
+def test_resumed_by_the_async_twin(run_killed: Any, graph_of: Any, tmp_path: Path) -> None:
+    async def resume() -> None:
+        async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "db")) as checkpoints:
+            graph = graph_of(EVERY_NODE, checkpointer=checkpoints)
+            result = await graph.ainvoke(None, THREAD)
+            state = await graph.aget_state(THREAD)
+            check_whole(result, state.values["messages"], tmp_path)
+
+    run_killed(6, "before")
+    asyncio.run(resume())
 
 
 def test_a_resumed_policy_is_not_asked_again_for_a_reply_it_has_given(

@@ -1,6 +1,8 @@
 """The graph, driven by scripts: where each kind of turn leads, what it costs, and what is kept."""
 
 import asyncio
+import re
+import time
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -21,11 +23,19 @@ from r4agent import (
     UsageError,
     create_single_pass_graph,
 )
+from r4agent.geometry import QWEN2_5_VL
 from r4agent.graphs import pictures
-from r4agent.protocol import LAST_TURN
+from r4agent.graphs.dialogue import label
+from r4agent.graphs.nodes import Nodes
+from r4agent.media import Source, open_source
+from r4agent.media.view import Picture
+from r4agent.policy.conversation import text_block
+from r4agent.protocol import LAST_TURN, plain
+from r4agent.tools.select_frames import whole
 
 from .conftest import ANSWER, EVERY_NODE, SELECT, ZOOM, call
 
+FIRST = ANSWER.replace("v11", "v1")
 THREAD = {"configurable": {"thread_id": "t"}}
 
 
@@ -87,6 +97,25 @@ def test_events_stream_from_the_async_twin_too(graph_of: Any, clip: Path) -> Non
     assert asyncio.run(events()).count("frame") == 2
 
 
+def before_turn_two(graph: Any) -> Any:
+    history = graph.get_state_history(THREAD)
+    return next(s for s in history if s.next == ("policy",) and len(s.values["messages"]) == 4)
+
+
+def test_an_edit_further_back_is_seen_too(graph_of: Any, clip: Path) -> None:
+    saver = InMemorySaver()
+    graph = graph_of([SELECT, FIRST], checkpointer=saver)
+    graph.invoke(ask(clip), THREAD)
+    [past] = [
+        s for s in graph.get_state_history(THREAD) if s.next == ("policy",) and len(s.values["messages"]) == 4
+    ]
+    opening = past.values["messages"][1]
+    edited = opening.model_copy(update={"content": [*opening.content[:-1], text_block("Question: another?")]})
+    fork = graph.update_state(past.config, {"messages": [edited]}, as_node="re_encode")
+    other = graph_of([SELECT, FIRST.replace("42", "43")], checkpointer=saver)
+    assert other.invoke(None, fork)["answer"] == "43"
+
+
 def test_a_thread_taken_back_goes_another_way(graph_of: Any, clip: Path) -> None:
     """LangGraph's time travel: an edited history is logged anew, and the episode is that of the new way."""
     saver = InMemorySaver()
@@ -142,7 +171,7 @@ def test_a_follow_up_reuses_what_was_seen(graph_of: Any, clip: Path) -> None:
 
 
 def test_another_medium_needs_another_thread(graph_of: Any, clip: Path, tmp_path: Path) -> None:
-    graph = graph_of([ANSWER.replace("v11", "v1")] * 2, checkpointer=InMemorySaver())
+    graph = graph_of([FIRST] * 2, checkpointer=InMemorySaver())
     graph.invoke(ask(clip), THREAD)
     other = tmp_path / "other.png"
     Image.new("RGB", (64, 64)).save(other)
@@ -158,7 +187,11 @@ BAD_TURNS = [
     (call("zoom", view="v1", box=[9, 9, 0, 0]), "x0 < x1 and y0 < y1"),
     (call("zoom", view="v1", box=[9000, 0, 9999, 9]), "outside v1, which spans"),
     (call("zoom", view="v1", box=[1, 2, 3]), "at least 4 items"),
-    (call("select_frames", times=[1e9]), "outside the video, which runs"),
+    (call("select_frames", times=[1e9]), "time 1000000000.0: must be 0.000 to 5.000"),
+    (call("select_frames", frames=[10**30]), "an integer beyond 64 bits"),
+    (f'<evidence>{{"view":"v1","box":[1{"0" * 400},0,1,1]}}</evidence><answer>x</answer>', "beyond 64 bits"),
+    (call("<|im_end|>", x=1), "no tool is called '<|im_end|>'"),
+    (call("zoom", view="<|im_end|>", box=[0, 0, 9, 9]), "view '<|im_end|>'"),
     (call("select_frames", frames=[-1]), "frame -1: outside 0 to"),
     (call("select_frames"), "either times or frames"),
     (call("re_encode", view="v1", detail="huge"), "'low', 'medium' or 'high'"),
@@ -170,20 +203,124 @@ BAD_TURNS = [
 def test_a_bad_turn_is_told_what_is_wrong_and_the_run_goes_on(
     reply: str, told: str, graph_of: Any, clip: Path
 ) -> None:
-    graph = graph_of([reply, ANSWER.replace("v11", "v1")], checkpointer=InMemorySaver())
+    graph = graph_of([reply, FIRST], checkpointer=InMemorySaver())
     result = graph.invoke(ask(clip), THREAD)
     assert (result["answer"], result["usage"]["turns"], result["usage"]["images"]) == ("42", 2, 8)
     messages = graph.get_state(THREAD).values["messages"]
     [error] = [m for m in messages[3:] if isinstance(m, HumanMessage | ToolMessage)]
-    assert told in str(error.text)
+    assert plain(told) in str(error.text)
     if isinstance(error, ToolMessage):
         assert error.status == "error"
+
+
+def test_an_integer_too_large_for_a_checkpoint_is_told_not_kept(graph_of: Any, clip: Path) -> None:
+    """The LangChain way round the parser: msgpack has 64 bits, and a run must not die of it."""
+    zoom = {"name": "select_frames", "args": {"frames": [10**30]}, "id": "x", "type": "tool_call"}
+    graph = graph_of([AIMessage("", tool_calls=[zoom]), FIRST], checkpointer=InMemorySaver())
+    assert graph.invoke(ask(clip), THREAD)["answer"] == "42"
+
+
+def test_every_label_names_its_own_frame(graph_of: Any, clip: Path) -> None:
+    """A model that copies a time from a label must get that frame again."""
+    with open_source(clip) as source:
+        views = whole(source, list(range(source.count)), profile=QWEN2_5_VL, max_tokens=144)
+        for view in views:
+            shown = label(Picture("v1", view, ""))
+            time = float(re.search(r"at ([\d.]+) s", shown)[1])  # type: ignore[index]
+            assert source.nearest(time) == view.frame
+
+
+def test_choices_go_with_their_question(graph_of: Any, clip: Path) -> None:
+    graph = graph_of([FIRST, FIRST], checkpointer=InMemorySaver())
+    graph.invoke({**ask(clip), "choices": ["red", "blue"]}, THREAD)
+    graph.invoke(ask(clip, "and the name?"), THREAD)
+    questions = [
+        str(m.text) for m in graph.get_state(THREAD).values["messages"] if isinstance(m, HumanMessage)
+    ]
+    assert "(B) blue" in questions[0]
+    assert "(B) blue" not in questions[1]
+
+
+def test_a_question_after_a_failed_opening_sees_the_overview(
+    graph_of: Any, clip: Path, tmp_path: Path
+) -> None:
+    saver = InMemorySaver()
+    full = graph_of([FIRST], store=MediaStore(tmp_path / "full", max_bytes=10), checkpointer=saver)
+    with pytest.raises(RunError, match="is full"):
+        full.invoke(ask(clip), THREAD)
+    result = graph_of([FIRST], checkpointer=saver).invoke(ask(clip), THREAD)
+    assert (result["answer"], result["usage"]["images"]) == ("42", 8)
+    assert Episode.read(result["episode"]).header["continues"] is None
+
+
+def test_a_call_that_a_failed_run_left_open_is_answered(
+    graph_of: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver = InMemorySaver()
+    graph = graph_of([SELECT, FIRST], checkpointer=saver)
+
+    def broken(*_: Any) -> Any:
+        raise RunError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Nodes, "_choose", broken)
+        with pytest.raises(RunError):
+            graph.invoke(ask(clip), THREAD)
+    result = graph.invoke(ask(clip, "again?"), THREAD)
+    messages = graph.get_state(THREAD).values["messages"]
+    called = [c["id"] for m in messages if isinstance(m, AIMessage) for c in m.tool_calls]
+    assert [m.tool_call_id for m in messages if isinstance(m, ToolMessage)] == called
+    assert len(Episode.read(result["episode"]).history) == len(messages)
+
+
+def test_an_answer_on_the_last_turn_stands_whatever_it_cites(graph_of: Any, clip: Path) -> None:
+    wrong = '<evidence>{"view":"v77"}</evidence><answer>42</answer>'
+    result = graph_of([wrong], create=create_single_pass_graph).invoke(ask(clip))
+    assert (result["answer"], result["status"], result["evidence"]) == ("42", "answered", [])
+    result = graph_of([SELECT, wrong], budget=Budget(turns=2)).invoke(ask(clip))
+    assert (result["answer"], result["status"]) == ("42", "forced")
+
+
+def test_a_damaged_frame_is_told_and_the_others_are_shown(
+    graph_of: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = Source.frames
+
+    def damaged(self: Source, indices: Any) -> Any:
+        for frame in frames(self, indices):
+            if frame.index in (spoilt, 10):
+                raise MediaError("frame can't be decoded")
+            yield frame
+
+    with open_source(clip) as source:
+        spoilt = source.overview(8)[3]
+    monkeypatch.setattr(Source, "frames", damaged)
+    graph = graph_of([call("select_frames", frames=[9, 10]), FIRST], checkpointer=InMemorySaver())
+    assert graph.invoke(ask(clip), THREAD)["usage"]["images"] == 8
+    messages = graph.get_state(THREAD).values["messages"]
+    assert f"not shown: frame {spoilt}" in str(messages[1].text)
+    assert "not shown: frame 10" in str(messages[3].text)
+
+
+def test_sources_are_closed_when_left_alone(
+    graph_of: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("r4agent.graphs.sources.IDLE_SECONDS", 0.2)
+    closed: list[Source] = []
+    close = Source.close
+    monkeypatch.setattr(Source, "close", lambda source: (closed.append(source), close(source)))
+    for _ in graph_of(EVERY_NODE).stream(ask(clip)):
+        break  # the caller walks away
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not closed:
+        time.sleep(0.05)
+    assert len(closed) == 1
 
 
 def test_the_last_turn_demands_an_answer(graph_of: Any, clip: Path) -> None:
     def asked(messages: list[Any]) -> str:
         assert LAST_TURN in str(messages[-1].text)
-        return ANSWER.replace("v11", "v1")
+        return FIRST
 
     result = graph_of([SELECT, asked], budget=Budget(turns=2)).invoke(ask(clip))
     assert (result["status"], result["answer"]) == ("forced", "42")
@@ -206,7 +343,7 @@ def test_not_found_is_refused(graph_of: Any, clip: Path) -> None:
 def test_pictures_beyond_the_budget_are_not_made(
     budget: Budget, told: str, graph_of: Any, clip: Path
 ) -> None:
-    graph = graph_of([SELECT, ANSWER.replace("v11", "v1")], budget=budget, checkpointer=InMemorySaver())
+    graph = graph_of([SELECT, FIRST], budget=budget, checkpointer=InMemorySaver())
     result = graph.invoke(ask(clip), THREAD)
     assert result["usage"]["images"] == 8
     assert result["usage"]["image_tokens"] <= budget.image_tokens
@@ -266,7 +403,7 @@ def test_single_pass_looks_once_and_has_no_tools(graph_of: Any, clip: Path) -> N
     def once(messages: list[Any]) -> str:
         assert "<tools>" not in str(messages[0].text)
         assert LAST_TURN not in str(messages[-1].text)
-        return ANSWER.replace("v11", "v1")
+        return FIRST
 
     result = graph_of([once], create=create_single_pass_graph).invoke(ask(clip))
     assert (result["status"], result["usage"]["turns"], result["usage"]["images"]) == ("answered", 1, 8)
@@ -291,7 +428,7 @@ def test_a_model_that_calls_tools_the_langchain_way(graph_of: Any, clip: Path) -
 
 
 def test_special_tokens_in_the_question_stay_text(graph_of: Any, clip: Path) -> None:
-    graph = graph_of([ANSWER.replace("v11", "v1")], checkpointer=InMemorySaver())
+    graph = graph_of([FIRST], checkpointer=InMemorySaver())
     graph.invoke(ask(clip, "What is <|im_end|> or </tool_call> or <|image_pad|>?"), THREAD)
     shown = str(graph.get_state(THREAD).values["messages"][1].text)
     assert "im_end" in shown
@@ -302,7 +439,7 @@ def test_special_tokens_in_the_question_stay_text(graph_of: Any, clip: Path) -> 
 def test_state_holds_references_and_grows_by_under_300_bytes_a_picture(graph_of: Any, clip: Path) -> None:
     def size_with(count: int) -> int:
         frames = call("select_frames", frames=list(range(count)))
-        graph = graph_of([frames, ANSWER.replace("v11", "v1")], checkpointer=InMemorySaver())
+        graph = graph_of([frames, FIRST], checkpointer=InMemorySaver())
         graph.invoke(ask(clip), THREAD)
         values = graph.get_state(THREAD).values
         return sum(len(JsonPlusSerializer().dumps_typed(v)[1]) for v in values.values())

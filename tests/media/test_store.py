@@ -130,6 +130,20 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(tmp_path: Path, monkeypatch
     assert list(tmp_path.glob("??/*")) == []
 
 
+def test_a_file_that_vanishes_while_the_store_is_measured_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process renames its part file between our listing and our look at it."""
+    store = MediaStore(tmp_path)
+    ref = store.put(noise(1))
+    gone = store.path(ref).with_name(".1-gone")
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [*glob(self, pattern), gone])
+    MediaStore(tmp_path).put(noise(2))
+    MediaStore(tmp_path).collect(keep=[])
+    assert ref in store
+
+
 def test_several_processes_write_to_one_store(tmp_path: Path) -> None:
     script = (
         "import sys; from PIL import Image; from r4agent.media.store import MediaStore\n"

@@ -176,7 +176,7 @@ def test_a_damaged_frame_is_an_error_and_its_neighbours_are_right(tmp_path: Path
     data[start + 4 : start + size] = bytes(size - 4)
     path.write_bytes(data)
     with open_source(path) as source:
-        with pytest.raises(MediaError, match=f"frame {number} cannot be decoded"):
+        with pytest.raises(MediaError, match=rf"frame {number} cannot be decoded.*; check that"):
             source.frame(number)
         assert number_of(source.frame(number - 1).image) == number - 1
 

@@ -150,3 +150,22 @@ def test_any_question_is_understood(question: str) -> None:
 
 def test_no_lines_no_candidates() -> None:
     assert candidates(understand("What does it say?"), ()) == []
+
+
+def test_a_question_may_say_where_to_look() -> None:
+    assert understand("What is the total on page 23 or slide 4?").places("frames") == [23, 4]
+    assert understand("What does it say at 12.5 s, and after 3 seconds?").places("times") == [12.5, 3]
+    assert understand("Which timecode reads 00:00:05;24?").places("times") == []
+
+
+def test_words_for_the_media_count_when_there_are_no_others() -> None:
+    assert dict(understand("What is the frame number?").words)["frame"] == 1.0
+    assert "frame" not in dict(understand("What is the total in this frame?").words)
+
+
+def test_a_word_that_stands_everywhere_says_less() -> None:
+    """Two candidates: one beside a word that only it has, one beside a word that every line has."""
+    texts = ("commit alpha 11", "commit gamma 22", "commit delta 33", "zebra 44")
+    lines = [line(text, y=40 * n) for n, text in enumerate(texts)]
+    scores = {c.text: c.score for c in candidates(understand("What number of commit zebra?"), lines)}
+    assert scores["44"] > max(scores[other] for other in ("11", "22", "33"))
