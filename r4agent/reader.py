@@ -3,13 +3,13 @@
 Promises: PP-OCRv6 (small) through rapidocr and onnxruntime, with the models that ship in rapidocr's
 wheel; no network. Safe to share between threads; several processes may share one cache folder. A
 picture with no text, however small or thin, gives an empty tuple.
-Does not: turn text (a line upside down is read as it stands), or read what is under about 8 pixels high.
+Does not: turn text: a line upside down is read as it stands.
 
-How a picture is shown to the detector was measured on 27 frames of real screen recordings. Small pictures
-are magnified for it: at a long side of 448, 11 of 27 answers are found as it is, 13 at twice and 16 at three
-times the size. Larger ones are left alone: recognising the lines costs ten times what finding them does, so
-a smaller picture for the detector saves little. Looking for lines that are upside down costs a fifth more
-and finds nothing here, so it is off.
+How a picture is shown to the detector: one of under a million pixels is magnified to that, at most three
+times; 16 pixels of its own rim are added; one longer than 1920 pixels is reduced, for finding the lines
+only. Recognising them costs three times what finding them does. Against rapidocr's own settings this takes
+0.7 of the time on frames and 0.1 on crops, and finds one or two answers of 27 fewer.
+benchmarks/reader.py measures it; docs/architecture.md has the table.
 """
 
 import contextlib
