@@ -5,10 +5,10 @@ wheel; no network. Safe to share between threads; several processes may share on
 picture with no text, however small or thin, gives an empty tuple.
 Does not: turn text: a line upside down is read as it stands.
 
-How a picture is shown to the detector: one of under a million pixels is magnified to that, at most three
-times; 16 pixels of its own rim are added; one longer than 1920 pixels is reduced, for finding the lines
+How a picture is shown to the detector: one of under a million pixels is magnified to that, at most
+twice; 16 pixels of its own rim are added; one longer than 1920 pixels is reduced, for finding the lines
 only. Recognising them costs three times what finding them does. Against rapidocr's own settings this takes
-0.7 of the time on frames and 0.1 on crops, and finds one or two answers of 27 fewer.
+0.5 to 0.7 of the time on frames and 0.1 on crops, and finds one or two answers of 27 fewer or more.
 benchmarks/reader.py measures it; docs/architecture.md has the table.
 """
 
@@ -34,11 +34,11 @@ from r4agent.text import Line, in_reading_order
 __all__ = ["Line", "Reader"]
 
 MODEL = "PP-OCRv6 small"
-SETTINGS = 1  # raise when what `read` gives for the same picture changes: old cache files are then unused
+SETTINGS = 2  # raise when what `read` gives for the same picture changes: old cache files are then unused
 REMEMBERED = 2048  # pictures whose lines are kept in memory
 EDGE = 16  # pixels of the picture's own rim added around it: text that touches the rim is found too
 SMALL = 1_000_000  # a picture of fewer pixels is magnified to this,
-MAGNIFIED = 3  # but at most three times
+MAGNIFIED = 2  # but at most twice
 LONGEST = 1920 + 2 * EDGE  # the detector sees a longer picture reduced to this; lines are read at full size
 INSTALL = 'pip install "r4agent[ocr]"'
 

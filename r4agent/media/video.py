@@ -9,8 +9,8 @@ MediaError.
 
 Why PyAV and not decord2 3.4: decord counts frames from where it believes a seek landed and hands out no
 timestamp to check by. It returns a wrong picture, without a word, for open GOPs, edit lists, AVI with
-B-frames and streams that do not start on a keyframe, and never returns from MPEG-TS and FLV. Nor can it
-stand beside PyAV: it loads its ffmpeg with RTLD_GLOBAL, and PyAV's calls then bind to that one.
+B-frames and MPEG-TS (benchmarks/decoders.py counts them). Nor can it stand beside PyAV: it loads its ffmpeg
+with RTLD_GLOBAL, and PyAV's calls then bind to that one.
 """
 
 import os
