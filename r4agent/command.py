@@ -1,4 +1,4 @@
-"""The command `r4`: ask, textworld, doctor.
+"""The command `r4`: ask, textworld, clean, doctor.
 
 Promises: what a program reads goes to standard output, progress and errors to standard error; progress
 is drawn on a terminal only; errors are one line; the exit code says what happened:
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r4agent import __version__
-from r4agent.errors import R4Error, one_line
+from r4agent.errors import MissingError, R4Error, one_line
 
 if TYPE_CHECKING:
     from r4agent.graphs.rumination import Graph
+    from r4agent.reader import Reader
 
 ANSWERED, NO_ANSWER, BUG, INTERRUPTED = 0, 1, 70, 130
 
@@ -82,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     world.add_argument("--out", type=Path, required=True, metavar="DIR")
     world.set_defaults(run=_textworld)
 
+    clean = commands.add_parser("clean", help="delete stored pictures that no episode refers to")
+    clean.set_defaults(run=_clean)
+
     doctor = commands.add_parser("doctor", help="check this installation, and say what to change")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -90,11 +94,9 @@ def _parser() -> argparse.ArgumentParser:
 def _ask(options: argparse.Namespace) -> int:
     from r4agent.budget import Budget
     from r4agent.graphs import create_rumination_graph, create_single_pass_graph
-    from r4agent.media import open_source
-    from r4agent.progress import live
+    from r4agent.progress import live, print_result
 
     budget = Budget.parse(options.budget)
-    open_source(options.media).close()  # a file that can't be opened is said before models are loaded
     create = create_single_pass_graph if options.single_pass else create_rumination_graph
     graph = create(options.policy, budget=budget, reader=_reader())
     with live(options.media) as show:
@@ -102,8 +104,6 @@ def _ask(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(result))
     else:
-        from r4agent.progress import print_result
-
         print_result(result)
     return ANSWERED if result["answer"] is not None else NO_ANSWER
 
@@ -120,14 +120,16 @@ def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) 
     return {key: result[key] for key in ("answer", "status", "supported", "evidence", "usage", "episode")}
 
 
-def _reader() -> Any:
-    """A reader to check answers with, where the extra `ocr` is installed; answers are else `unchecked`."""
-    from importlib.util import find_spec
-
+def _reader() -> "Reader | None":
+    """A reader to check answers with. Without the extra `ocr` answers are said to be unchecked, and the ocr
+    policy, which needs one, says what to install."""
     from r4agent.media.store import home
     from r4agent.reader import Reader
 
-    return Reader(cache=home() / "read") if find_spec("rapidocr") and find_spec("onnxruntime") else None
+    try:
+        return Reader(cache=home() / "read")
+    except MissingError:
+        return None
 
 
 def _textworld(options: argparse.Namespace) -> int:
@@ -137,6 +139,15 @@ def _textworld(options: argparse.Namespace) -> int:
     with counter("clips") as step:
         out = generate(options.level, options.n, options.seed, options.out, progress=step)
     print(out)
+    return ANSWERED
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from r4agent.episode import pictures_of
+    from r4agent.media.store import MediaStore, home
+
+    freed = MediaStore().collect(pictures_of(home() / "episodes"))
+    print(f"freed {freed / 1e6:.1f} MB in {home() / 'pictures'}; delete old episodes first to free more")
     return ANSWERED
 
 

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,6 +166,14 @@ class Episode:
             torn=len(whole) < len(data),
             before=cls.read(path.with_name(f"{before}.jsonl")) if before else None,
         )
+
+
+def pictures_of(folder: str | Path) -> set[str]:
+    """Every picture that any episode in the folder refers to, whole or torn: what must be kept."""
+    refs: set[str] = set()
+    for path in Path(folder).glob("*.jsonl"):
+        refs.update(re.findall(r"img:[0-9a-f]{64}", path.read_text(errors="replace")))
+    return refs
 
 
 def _chain(lines: list[dict[str, Any]], end: dict[str, Any] | None) -> tuple[dict[str, Any], ...]:

@@ -33,7 +33,7 @@ def live(media: str) -> Iterator[Callable[[Event], None]]:
             line = describe(event)
             if event["event"] == "turn":
                 console.print(f"[dim]turn {event['turn']}[/dim]  {escape(printable(str(event['step'])))}")
-                line = "reading"
+                line = "looking"
             elif event["event"] in ("frame", "region"):
                 console.print(f"        [dim]{escape(line)}[/dim]")
             status.update(escape(line))
@@ -51,8 +51,6 @@ def describe(event: Event) -> str:
             return f"look at {_when(event)}"
         case "region":
             return f"zoom into {event['of']} at {event['box']}, {_when(event)}"
-        case "turn":
-            return f"turn {event['turn']}: {event['step']}"
         case _:
             return str(event["event"])
 

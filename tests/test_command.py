@@ -130,6 +130,22 @@ def test_the_world_is_written_and_its_folder_printed(
     assert len(list((tmp_path / "w" / "clips").glob("*.mp4"))) == 1
 
 
+def test_clean_keeps_what_episodes_refer_to(
+    page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ask", str(page), "q", *policy("ANSWER")]) == 0
+    pictures = tmp_path / "home" / "pictures"
+    [kept] = pictures.glob("??/*.png")
+    stray = kept.with_name("f" * 62 + ".png")
+    stray.write_bytes(b"x" * 2_000_000)
+    for path in (kept, stray):
+        os.utime(path, (1e9, 1e9))
+    capsys.readouterr()
+    assert main(["clean"]) == 0
+    assert "freed 2.0 MB" in capsys.readouterr().out
+    assert [kept.exists(), stray.exists()] == [True, False]
+
+
 def test_the_doctor_does_the_real_thing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out

@@ -127,7 +127,7 @@ class MediaStore:
             if self._used + len(data) > self.max_bytes:
                 raise RunError(
                     f"the picture store {self.root} is full: {self._used} of {self.max_bytes} bytes; "
-                    "free space with MediaStore.collect(), raise max_bytes, or set R4_HOME elsewhere"
+                    "delete old episodes and run `r4 clean`, raise max_bytes, or set R4_HOME elsewhere"
                 )
             self._used += len(data)
         part = path.with_name(f".{os.getpid()}-{secrets.token_hex(8)}")

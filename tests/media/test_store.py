@@ -82,7 +82,7 @@ def test_the_cap_holds(tmp_path: Path) -> None:
     size = MediaStore(tmp_path / "a").path(MediaStore(tmp_path / "a").put(noise(1))).stat().st_size
     store = MediaStore(tmp_path / "b", max_bytes=int(2.5 * size))
     kept = [store.put(noise(1)), store.put(noise(2))]
-    with pytest.raises(RunError, match=r"is full.*collect"):
+    with pytest.raises(RunError, match=r"is full.*r4 clean"):
         store.put(noise(3))
     assert [store.get(ref).size for ref in kept] == [(40, 30)] * 2
     assert store.put(noise(2)) == kept[1]  # what is there already costs nothing
