@@ -35,7 +35,9 @@ HINT = 0.34  # share of the question's words at which a page or frame seen small
 FLOOR = 0.45  # one below it is not an answer
 CLEAR = 18  # height in pixels, as shown, at which a line (its box, with the reader's margin) is read well
 LEGIBLE = 0.45  # shown pixels for a source pixel below which a screen's small text can't be read
-PATIENCE = 40_000  # characters read for a question, beyond which no more of the media is covered
+# Characters read for a question, beyond which no more of the media is covered: frames of a video mostly
+# repeat each other, pages do not.
+PATIENCE = {"times": 24_000, "frames": 48_000}
 FRAMES = 8  # frames asked for at a time
 RESERVE = 2  # turns kept for a closer look and the answer
 
@@ -158,7 +160,8 @@ class OcrPolicy(BaseChatModel):
         question, then the middles of the widest gaps between those seen well."""
         read = sum(screen.fresh for screen in seen)
         dense = max((screen.fresh for screen in seen), default=0)
-        room = min(FRAMES, talk.images_left - RESERVE, (PATIENCE - read) // max(dense, 1)) >> talk.failures
+        patience = (PATIENCE[talk.unit] - read) // max(dense, 1)
+        room = min(FRAMES, talk.images_left - RESERVE, patience) >> talk.failures
         if room < 1:
             return []
         least = min(p.view.size.pixels for p in talk.pictures) if talk.pictures else 0
