@@ -26,7 +26,10 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 DAMAGE = (OSError, EOFError, SyntaxError, ValueError, IndexError, KeyError, TypeError, struct.error,
           OverflowError, Image.DecompressionBombError)  # fmt: skip
 STRIP = 256  # rows converted at a time
-LONGEST = 100_000  # frames of an animation, each of which is reached through all before it
+# A frame of an animation is reached through all before it, and drawing one costs its canvas and a little
+# more. What is allowed takes about ten seconds to go through: 100,000 tiny frames, or 1,900 of 1080p.
+DRAWN = 4_000_000_000  # pixels
+EACH = 40_000  # pixels that cost as much as the smallest frame
 NAME = f"pillow {PIL.__version__}"
 
 
@@ -68,11 +71,15 @@ class Animation:
     name = NAME
 
     def __init__(self, path: Path, limits: Limits, durations: list[float]) -> None:
-        most = min(limits.frames, LONGEST)
-        if len(durations) > most:
-            raise MediaError(f"{path}: {len(durations)} frames, more than {most}; cut it into parts")
         self._path, self._limits = path, limits
         self._image = _opened(path, limits)
+        pixels = self._image.width * self._image.height
+        if len(durations) > limits.frames or len(durations) * (pixels + EACH) > DRAWN:
+            self._image.close()
+            raise MediaError(
+                f"{path}: an animation of {len(durations)} frames of {Size(*self._image.size)} takes too "
+                "long to draw; cut it into parts, or convert it to H.264 in mp4"
+            )
         # A PNG may carry a still for viewers that know no animation; Pillow counts it as frame 0.
         self._skip = int(bool(getattr(self._image, "default_image", False)))
         ends = np.cumsum([d or 0.1 for d in durations]).round(6)

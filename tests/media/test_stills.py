@@ -132,9 +132,9 @@ def test_deep_greys_of_either_byte_order(tmp_path: Path, form: str) -> None:
 
 
 def test_an_animation_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stills, "LONGEST", 7)
+    monkeypatch.setattr(stills, "DRAWN", 7.5 * (320 * 240 + stills.EACH))
     path = save_animation(tmp_path / "long.gif", DURATIONS)
-    with pytest.raises(MediaError, match="8 frames, more than 7; cut it into parts"):
+    with pytest.raises(MediaError, match="8 frames of 320x240 takes too long to draw; cut it into parts"):
         open_source(path, isolate=False)
 
 
