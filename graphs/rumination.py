@@ -16,6 +16,7 @@ from langgraph.types import Checkpointer
 
 from r4agent.budget import Budget
 from r4agent.geometry import QWEN2_5_VL, ModelProfile
+from r4agent.graphs.kit import Kit
 from r4agent.graphs.nodes import Nodes
 from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationInput, RuminationOutput, RuminationState
@@ -85,16 +86,17 @@ def _nodes(
 ) -> Nodes:
     store = store or MediaStore()
     model = resolve(policy, store=store, reader=reader, profile=profile)
-    return Nodes(
-        policy_model=model,
+    kit = Kit(
+        policy=model,
         profile=profile,
         budget=budget or Budget(),
         store=store,
         sources=Sources(limits or Limits()),
         episodes=(Path(episodes) if episodes is not None else home() / "episodes").absolute(),
         reader=reader or getattr(model, "reader", None),
-        tools=tools,
+        ruminates=tools,
     )
+    return Nodes(kit)
 
 
 def _common(graph: StateGraph[Any, Any, Any, Any], nodes: Nodes, after_policy: tuple[str, ...]) -> None:

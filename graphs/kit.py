@@ -1,0 +1,118 @@
+"""The kit: what the nodes of one graph share, and what follows from it alone.
+
+Promises: the budget's arithmetic stands here once; an episode that fails says so in its log, and its source
+is closed, however the node is left.
+Does not: talk to the policy or make pictures.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langgraph.errors import GraphBubbleUp
+
+from r4agent import protocol
+from r4agent.budget import Budget, Spent
+from r4agent.errors import UsageError, one_line
+from r4agent.geometry import ModelProfile
+from r4agent.graphs.dialogue import signature
+from r4agent.graphs.journal import Journal
+from r4agent.graphs.sources import Sources
+from r4agent.graphs.state import RuminationState
+from r4agent.media import Source
+from r4agent.media.store import MediaStore
+from r4agent.media.view import View
+from r4agent.reader import Reader
+from r4agent.tools import TOOLS, overview
+
+
+@dataclass
+class Kit:
+    """policy: the chat model. `ruminates` False makes it look once, without tools."""
+
+    policy: BaseChatModel
+    profile: ModelProfile
+    budget: Budget
+    store: MediaStore
+    sources: Sources
+    episodes: Path
+    reader: Reader | None
+    ruminates: bool = True
+    signatures: list[dict[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        tools = TOOLS.items() if self.ruminates else ()
+        self.signatures = [signature(name, arguments) for name, arguments in tools]
+
+    def overview(self, source: Source) -> list[View]:
+        """The Views that a run begins with."""
+        least = -(-self.profile.min_pixels // self.profile.grid**2)
+        count = min(self.budget.overview_images, self.budget.images, self.budget.image_tokens // least)
+        if count < 1:
+            limit = self.budget.image_tokens
+            raise UsageError(f"budget image_tokens={limit}: a picture needs at least {least}")
+        tokens = min(self.budget.overview_tokens, self.budget.image_tokens // count)
+        return overview(source, count, profile=self.profile, max_tokens=tokens)
+
+    def last(self, spent: Spent) -> bool:
+        """Whether the next turn is the last that the budget allows."""
+        limits = self.budget
+        return (
+            spent.turns + 1 >= limits.turns
+            or spent.images >= limits.images
+            or spent.image_tokens >= limits.image_tokens
+            or spent.new_tokens >= limits.new_tokens
+            or spent.seconds >= limits.seconds
+        )
+
+    def closing(self, spent: Spent) -> str:
+        """What an observation ends with: the demand for an answer, when the next turn is the last."""
+        return protocol.LAST_TURN if self.ruminates and self.last(spent) else ""
+
+    def source(self, state: RuminationState) -> AbstractContextManager[Source]:
+        """The episode's media, open for as long as the block lasts."""
+        return self.sources.lease(state["episode"], state["media"], source_id=state["source"])
+
+    @contextmanager
+    def failing(self, state: RuminationState) -> Iterator[None]:
+        """Around a node's work: an error is logged as the episode's end, then raised. A resumed run goes on
+        in the same file, and its end replaces this one."""
+        with self.closing_on_error(state["episode"]):
+            try:
+                yield
+            except GraphBubbleUp:  # an interrupt, not an error
+                raise
+            except Exception as error:
+                end: dict[str, Any] = {
+                    "answer": None,
+                    "status": "failed",
+                    "supported": "unchecked",
+                    "evidence": [],
+                }
+                journal = Journal(state["episode"], state.get("messages", []))
+                if journal.log.get("episode"):  # else the opening failed, and there is no episode yet
+                    journal.end(end | {"usage": state["usage"], "error": one_line(error)})
+                raise
+
+    @contextmanager
+    def closing_on_error(self, episode: str) -> Iterator[None]:
+        """Close the episode's source when the block is left by an error, a cancellation or an interrupt."""
+        try:
+            yield
+        except BaseException:
+            self.sources.close(episode)
+            raise
+
+    def settings(self) -> dict[str, Any]:
+        """What an episode's header says of the graph."""
+        return {
+            "policy": self.policy._llm_type,
+            "profile": self.profile.name,
+            "tools": sorted(TOOLS) if self.ruminates else [],
+            "budget": self.budget.model_dump(),
+            "reader": self.reader.name if self.reader else None,
+            "store": str(self.store.root),
+        }
