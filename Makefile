@@ -16,7 +16,7 @@ venv:
 	@PYTHON="$(PYTHON)" .ci/setup
 
 demo: venv
-	$(BIN)/r4 ask $(CLIP) "What version of ticket-mailer is deployed?"
+	$(BIN)/r4 ask $(CLIP) "What is the p99 latency of the region far-buoy?"
 	$(BIN)/r4 ask $(CLIP) "How large is the snapshot of the backup that finished?"
 
 test: check tests

@@ -13,10 +13,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from r4agent import __version__
-from r4agent.errors import MissingError, R4Error, one_line
+from r4agent.errors import MissingError, R4Error, one_line, printable
 
 if TYPE_CHECKING:
     from r4agent.graphs.rumination import Graph
@@ -52,8 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BUG
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every error here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"r4: {printable(message)}; run {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="r4",
         description="Ask a question about a text-rich video, document or picture.",
         epilog="exit codes: 0 answered, 1 no answer, 2 wrong arguments, 3 media, 4 not installed, 5 failed",

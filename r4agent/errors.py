@@ -41,6 +41,7 @@ def printable(text: str) -> str:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """The error's text, printable, on one line of at most `limit` characters."""
+    """The error's text, printable, on one line of at most `limit` characters. What is too long loses its
+    middle: the end says what to do."""
     text = printable(" ".join(str(error).split())) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[len(text) - (limit - 1) // 2 :]}"
