@@ -5,11 +5,10 @@ text; what is wrong with a call is said in one line that the model can act on.
 Does not: touch state or media.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage, InvalidToolCall
+from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from pydantic import BaseModel, ValidationError
 
 from r4agent import protocol
@@ -34,31 +33,42 @@ def read_reply(reply: AIMessage) -> Turn:
 
 
 def storable(reply: AIMessage) -> AIMessage:
-    """The reply without calls that no checkpoint could keep; those become invalid calls."""
-    good = [call for call in reply.tool_calls if not _too_large(call["args"])]
-    bad = [
-        InvalidToolCall(
-            type="invalid_tool_call",
-            name=call["name"],
-            args=json.dumps(call["args"])[:200],
-            id=call["id"],
-            error="an integer beyond 64 bits",
-        )
-        for call in reply.tool_calls
-        if call not in good
-    ]
-    if not bad:
-        return reply
+    """The reply as log and checkpoint can keep it: every call with an id, calls whose arguments they can't
+    keep made invalid, other data tamed."""
+    good: list[ToolCall] = []
+    bad = list(reply.invalid_tool_calls)
+    for number, call in enumerate(reply.tool_calls):
+        name, ident = call["name"], call["id"] or f"call-{number}"
+        if _tame(call["args"]) == call["args"]:
+            good.append(ToolCall(type="tool_call", name=name, args=call["args"], id=ident))
+        else:
+            why = "an integer beyond 64 bits, or nested too deeply"
+            bad.append(InvalidToolCall(type="invalid_tool_call", name=name, args=None, id=ident, error=why))
+    usage = reply.usage_metadata
+    if usage is not None and not 0 <= usage["output_tokens"] < 2**63:
+        usage = None
     return reply.model_copy(
-        update={"tool_calls": good, "invalid_tool_calls": [*reply.invalid_tool_calls, *bad]}
+        update={
+            "tool_calls": good,
+            "invalid_tool_calls": bad,
+            "usage_metadata": usage,
+            "response_metadata": _tame(reply.response_metadata),
+            "additional_kwargs": _tame(reply.additional_kwargs),
+        }
     )
 
 
-def _too_large(value: Any) -> bool:
-    """Whether a checkpoint could not keep it: msgpack's integers have 64 bits."""
-    if isinstance(value, dict | list):
-        return any(_too_large(part) for part in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, int) and not -(2**63) <= value < 2**63
+def _tame(value: Any, depth: int = 16) -> Any:
+    """Plain data that JSON and msgpack keep: what they can't is said in words."""
+    if isinstance(value, dict | list | tuple):
+        if not depth:
+            return "…"
+        if isinstance(value, dict):
+            return {str(key): _tame(part, depth - 1) for key, part in value.items()}
+        return [_tame(part, depth - 1) for part in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if -(2**63) <= value < 2**63 else f"{value:.3e}"
+    return value if value is None or isinstance(value, str | float | bool) else str(value)[:200]
 
 
 def label(picture: Picture) -> str:

@@ -23,8 +23,11 @@ class Journal:
     def __init__(self, episode: str, messages: Sequence[AnyMessage]) -> None:
         path = Path(episode)
         self.log = EpisodeLog(path.parent, path.stem)
-        self.messages = list(messages)
+        self.messages: list[AnyMessage] = []
         self.new: list[AnyMessage] = []
+        self._chain = hashlib.sha256()
+        for message in messages:
+            self._follow(message)
 
     def recall(self) -> tuple[AnyMessage, dict[str, Any]] | None:
         """The next message and its line, if an earlier run of this node logged it."""
@@ -61,13 +64,16 @@ class Journal:
         return self.messages[-1].id if self.messages else None
 
     def _append(self, message: AnyMessage) -> AnyMessage:
-        self.messages.append(message)
+        self._follow(message)
         self.new.append(message)
         return message
 
+    def _follow(self, message: AnyMessage) -> None:
+        self.messages.append(message)
+        self._chain.update(json.dumps([message.id, _line(message)], sort_keys=True).encode())
+
     def _next_id(self) -> str:
-        before = json.dumps([[message.id, _line(message)] for message in self.messages], sort_keys=True)
-        return f"m{len(self.messages)}-{hashlib.sha256(before.encode()).hexdigest()[:8]}"
+        return f"m{len(self.messages)}-{self._chain.hexdigest()[:8]}"
 
 
 def _line(message: AnyMessage) -> dict[str, Any]:
@@ -77,16 +83,12 @@ def _line(message: AnyMessage) -> dict[str, Any]:
             "tool_calls": message.tool_calls,
             "invalid_tool_calls": message.invalid_tool_calls,
             "usage_metadata": message.usage_metadata,
-            "response_metadata": _plain_data(message.response_metadata),
-            "additional_kwargs": _plain_data(message.additional_kwargs),
+            "response_metadata": message.response_metadata,
+            "additional_kwargs": message.additional_kwargs,
         }
     if isinstance(message, ToolMessage):
         line |= {"tool_call_id": message.tool_call_id, "name": message.name, "status": message.status}
     return line
-
-
-def _plain_data(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
 
 
 def _message(line: dict[str, Any]) -> AnyMessage:

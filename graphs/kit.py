@@ -54,7 +54,8 @@ class Kit:
         if count < 1:
             limit = self.budget.image_tokens
             raise UsageError(f"budget image_tokens={limit}: a picture needs at least {least}")
-        tokens = min(self.budget.overview_tokens, self.budget.image_tokens // count)
+        limits = self.budget
+        tokens = min(limits.overview_tokens, limits.picture_tokens, limits.image_tokens // count)
         return overview(source, count, profile=self.profile, max_tokens=tokens)
 
     def last(self, spent: Spent) -> bool:

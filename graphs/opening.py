@@ -24,8 +24,11 @@ def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
     if not isinstance(media, str | Path) or not str(media):
         raise UsageError(f"media {media!r}: give the path of a video, PDF, picture or folder of pictures")
     if not isinstance(question, str) or not question.strip():
-        raise UsageError(f"question {question!r}: give a question")
-    choices = list(state.get("choices") or [])
+        raise UsageError(f"question {question!r}: give a question, as text")
+    choices: Any = state.get("choices") or []  # whatever a caller gave
+    if isinstance(choices, str) or not all(isinstance(choice, str) for choice in choices):
+        raise UsageError(f"choices {choices!r}: give a list of strings")
+    choices = list(choices)
     question_text(question, choices)  # refuses too many, before anything is decoded
     return str(Path(media).absolute()), question, choices
 

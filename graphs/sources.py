@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from r4agent.errors import MediaError
 from r4agent.media import Limits, Source, open_source
+from r4agent.media.files import fingerprint
 
 MOST = 16  # open sources a graph; each is a small process
 IDLE_SECONDS = 60.0  # an abandoned run is seen by nothing but time; opening again costs 0.3 s
@@ -35,7 +36,7 @@ class Sources:
         """The source of an episode, kept open while in the block and, if there is room, after it."""
         source = self._take(episode, media)
         try:
-            if source_id is not None and source.id != source_id:
+            if source_id is not None and (source.id != source_id or _replaced(source)):
                 raise MediaError(f"{media}: changed since this run began; ask on a new thread")
             yield source
         finally:
@@ -91,3 +92,9 @@ class Sources:
                 self._sweep_later()
         for source in closing:
             source.close()
+
+
+def _replaced(source: Source) -> bool:
+    """Whether pictures have changed on disk. A video or document stays open, and so stays what it was;
+    pictures are opened each time they are looked at."""
+    return source.kind in ("image", "images") and fingerprint(source.path) != source.id

@@ -8,6 +8,8 @@ Does not: hold logic of its own. Each subcommand calls the library as a user wou
 """
 
 import argparse
+import errno
+import io
 import json
 import os
 import sys
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from r4agent import __version__
-from r4agent.errors import MissingError, R4Error, one_line, printable
+from r4agent.errors import MissingError, R4Error, RunError, one_line, printable
 
 if TYPE_CHECKING:
     from r4agent.graphs.rumination import Graph
@@ -28,20 +30,27 @@ ANSWERED, NO_ANSWER, BUG, INTERRUPTED = 0, 1, 70, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an answer may be in a script that the terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except R4Error as error:
         print(f"r4: {one_line(error, 500)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("r4: interrupted; what was seen until now is in the episode's log", file=sys.stderr)
+        print("r4: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ANSWERED
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered has nowhere to go
+            print("r4: the output can't be written: no space left; the answer is in the log", file=sys.stderr)
+            return RunError.exit_code
         if os.environ.get("R4_DEBUG"):
             raise
         print(
@@ -105,6 +114,7 @@ def _ask(options: argparse.Namespace) -> int:
 
     budget = Budget.parse(options.budget)
     create = create_single_pass_graph if options.single_pass else create_rumination_graph
+    sys.path.append(os.getcwd())  # where MODULE:NAME is looked for last, as `python -m` does first
     graph = create(options.policy, budget=budget, reader=_reader())
     with live(options.media) as show:
         result = _run(graph, {"media": options.media, "question": options.question}, show)

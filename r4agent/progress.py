@@ -95,8 +95,10 @@ def print_checks(checks: Sequence[Check]) -> None:
 def _line(label: str, text: str, *, style: str = "") -> None:
     """One line of the result; never cut, so that paths can be copied, and never able to drive a terminal."""
     console = Console(highlight=False)
-    console.print(f"{label:<14}", end="")
-    console.print(escape(printable(text)), style=style, soft_wrap=True)
+    with console.capture() as line:  # rich itself would end the program with code 1 on a closed pipe
+        console.print(f"{label:<14}", end="")
+        console.print(escape(printable(text)), style=style, soft_wrap=True)
+    print(line.get(), end="")
 
 
 @contextmanager

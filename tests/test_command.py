@@ -24,6 +24,7 @@ def _gone(messages: list[Any]) -> str:
 
 
 FAILING = ScriptedPolicy(replies=[_gone])
+OTHER_SCRIPT = ScriptedPolicy(replies=["<answer>\u65e5\u672c</answer>"])
 ERASES = "\x1b[2J"
 HERE = Path(__file__)
 
@@ -162,6 +163,26 @@ def test_the_doctor_says_what_to_install(
     out = capsys.readouterr().out
     assert 'pip install "r4agent[pdf]"' in out
     assert 'pip install "r4agent[ocr]"' in out
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"), [("| head -1", 0), ("> /dev/full", 5), (">&-", 0)], ids=["pipe", "full", "closed"]
+)
+def test_output_that_goes_nowhere(redirect: str, code: int, page: Path) -> None:
+    command = f"{sys.executable} -m r4agent ask {page} q {' '.join(policy('ANSWER'))} {redirect}"
+    shell = ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(
+        shell, env={**os.environ, "PYTHONPATH": str(HERE.parent)}, capture_output=True, text=True
+    )
+    assert (done.returncode, "internal error" in done.stderr) == (code, False)
+
+
+def test_an_answer_in_another_script_reaches_an_ascii_terminal(page: Path) -> None:
+    command = [sys.executable, "-m", "r4agent", "ask", str(page), "q", *policy("OTHER_SCRIPT")]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert r"\u65e5\u672c" in done.stdout
 
 
 def test_a_terminal_sees_progress(page: Path) -> None:

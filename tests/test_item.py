@@ -11,12 +11,14 @@ from r4agent.item import Item, Span, read_items, write_items
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 number = st.floats(0, 1e5, allow_nan=False)
+extent = st.floats(0.01, 1e5, allow_nan=False)
+boxes = st.builds(lambda x, y, w, h: (x, y, x + w, y + h), number, number, extent, extent)
 spans = st.builds(
-    Span,
-    start=number,
-    end=number,
-    box=st.none() | st.tuples(number, number, number, number),
-    unit=st.sampled_from(["seconds", "page"]),
+    lambda start, length, box, unit: Span(start=start, end=start + length, box=box, unit=unit),
+    number,
+    number,
+    st.none() | boxes,
+    st.sampled_from(["seconds", "page"]),
 )
 items = st.builds(
     Item,
@@ -59,7 +61,7 @@ GOOD = '{"id": "1", "media": "a.mp4", "question": "?"}\n'
         ),
         (
             '{"id": "2", "media": "a", "question": "?", "evidence": [{"start": 1, "end": 2, "unit": "s"}]}',
-            "evidence.0.unit: String should match",
+            "evidence.0.unit: Input should be 'seconds' or 'page'",
         ),
         ('{"id": "2", "media": ', "the line: Invalid JSON"),
         ("[]", "the line: "),

@@ -147,7 +147,7 @@ def test_it_reads_a_real_recording(real: Reader) -> None:
 def test_a_picture_is_read_once(engine: Engine) -> None:
     reader = Reader()
     first = reader.read(plain(7))
-    assert first == (Line("pixel 7", Box(0, 0, 34 / 3, 8, "shown"), 0.5),)
+    assert first == (Line("pixel 7", Box(0, 0, 17, 12, "shown"), 0.5),)
     assert reader.read(plain(7)) == first
     assert reader.read(plain(7), ref=picture_ref(plain(7))) == first
     assert engine.calls == 1

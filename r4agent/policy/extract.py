@@ -73,8 +73,9 @@ _KINDS = (
      r"[~.]?/?[\w@.-]+(?:/[\w@.-]+)+|[\w-]+\.[A-Za-z]\w{0,5}\b"),
     (r"\b(?:url|link|address|site|website)\b",
      r"https?://\S+|[\w.+-]+@[\w-]+\.[\w.]+|[\w-]+(?:\.[\w-]+)+(?:/\S*)?"),
+    (r"\b(?:number|code|id|serial|reference)\b", r"(?<![\w.,:/-])[#$€£+-]?(?=[\w./-]*\d)\w+(?:[.,/-]\w+)*"),
     (r"percent", r"[+-]?\d+(?:[.,]\d+)*\s?%"),
-    (r"how (?:many|much|large|big|long|old|high)|\b(?:number|count|counter|total|price|cost|amount|port|"
+    (r"how (?:many|much|large|big|long|old|high)|\b(?:count|counter|total|price|cost|amount|port|"
      r"latency|size|temperature|rate|score|sum|balance|tax|quantity|duration|speed|depth)\b", _NUMBER),
 )  # fmt: skip
 

@@ -220,6 +220,47 @@ def test_an_integer_too_large_for_a_checkpoint_is_told_not_kept(graph_of: Any, c
     assert graph.invoke(ask(clip), THREAD)["answer"] == "42"
 
 
+def test_calls_that_nothing_could_keep_are_told(graph_of: Any, clip: Path) -> None:
+    deep: Any = 1
+    for _ in range(3000):
+        deep = {"x": deep}
+    odd = AIMessage(
+        "",
+        tool_calls=[{"name": "zoom", "args": deep, "id": None, "type": "tool_call"}],
+        additional_kwargs={"raw": object(), "n": 10**30},
+        usage_metadata={"input_tokens": 1, "output_tokens": -5, "total_tokens": 1},
+    )
+    nameless = {
+        "name": "zoom",
+        "args": {"view": "v1", "box": [0, 0, 50, 50]},
+        "id": None,
+        "type": "tool_call",
+    }
+    graph = graph_of([odd, AIMessage("", tool_calls=[nameless]), FIRST], checkpointer=InMemorySaver())
+    result = graph.invoke(ask(clip), THREAD)
+    assert (result["answer"], result["usage"]["images"], result["usage"]["new_tokens"]) == ("42", 9, 0)
+
+
+def test_a_thousand_calls_are_refused_in_no_time(graph_of: Any, clip: Path) -> None:
+    zoom = {"name": "zoom", "args": {"view": "v1", "box": [0, 0, 50, 50]}, "type": "tool_call"}
+    many = AIMessage("", tool_calls=[{**zoom, "id": f"x{n}"} for n in range(1000)])
+    started = time.monotonic()
+    assert graph_of([many, FIRST]).invoke(ask(clip))["answer"] == "42"
+    assert time.monotonic() - started < 8
+
+
+def test_a_picture_replaced_during_the_run_is_told(graph_of: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.png"
+    Image.new("RGB", (200, 100), "white").save(page)
+
+    def swap(messages: list[Any]) -> str:
+        Image.effect_noise((200, 100), 90).save(page)
+        return call("zoom", view="v1", box=[0, 0, 50, 50])
+
+    with pytest.raises(MediaError, match="changed since this run began"):
+        graph_of([swap, FIRST]).invoke(ask(page))
+
+
 def test_every_label_names_its_own_frame(graph_of: Any, clip: Path) -> None:
     """A model that copies a time from a label must get that frame again."""
     with open_source(clip) as source:
@@ -391,6 +432,7 @@ def test_a_failed_run_can_be_taken_up_again(graph_of: Any, clip: Path) -> None:
     [
         ({"media": "", "question": "q"}, UsageError),
         ({"media": "x.mp4", "question": " "}, UsageError),
+        ({"media": "x.mp4", "question": "q", "choices": "abc"}, UsageError),
         ({"media": "/nowhere/x.mp4", "question": "q"}, MediaError),
     ],
 )
