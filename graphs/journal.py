@@ -38,13 +38,10 @@ class Journal:
 
     def add(self, message: AnyMessage, **more: Any) -> tuple[AnyMessage, dict[str, Any]]:
         """Log the message as the next one, with `more` on its line, unless it is logged already."""
-        known = self.recall()
-        if known is not None:
-            return known
         key = self._next_id()
         line = {"type": "message", "id": key, "after": self._last_id(), **_line(message), **more}
         line = self.log.once(key, line)
-        return self._append(message.model_copy(update={"id": key})), line
+        return self._append(_message(line)), line  # as the log has it, whoever wrote it
 
     def refuse(self, reply: AnyMessage, text: str) -> None:
         """Answer a reply that can't be carried out, each of its calls where it has some."""

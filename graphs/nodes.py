@@ -88,7 +88,8 @@ class Nodes:
     def policy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
         """Ask the policy for its next turn."""
         journal, started = Journal(state["episode"], state["messages"]), time.monotonic()
-        if journal.recall() is None:
+        known = journal.recall()
+        if known is None:
             with self.kit.failing(state):
                 reply = ask(
                     self.kit.policy,
@@ -97,13 +98,14 @@ class Nodes:
                     store=self.kit.store,
                     config=config,
                 )
-                self._log_reply(journal, reply, started)
-        return self._after_reply(state, journal)
+                known = self._log_reply(journal, reply, started)
+        return self._after_reply(state, journal, known[1])
 
     async def apolicy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
         """The same, awaited, so that many episodes share one engine."""
         journal, started = Journal(state["episode"], state["messages"]), time.monotonic()
-        if journal.recall() is None:
+        known = journal.recall()
+        if known is None:
             with self.kit.failing(state):
                 reply = await aask(
                     self.kit.policy,
@@ -112,8 +114,8 @@ class Nodes:
                     store=self.kit.store,
                     config=config,
                 )
-                self._log_reply(journal, reply, started)
-        return self._after_reply(state, journal)
+                known = self._log_reply(journal, reply, started)
+        return self._after_reply(state, journal, known[1])
 
     def select_frames(self, state: RuminationState) -> ToPictures:
         """Choose whole frames, in medium detail."""
@@ -194,10 +196,8 @@ class Nodes:
             end = Journal(state["episode"], state["messages"]).end({**end, "error": None})
         self.kit.sources.close(state["episode"])
         emit("answer", answer=end["answer"], status=status)
-        # `choices` go with the question: the next one on this thread may have none.
-        return {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")} | {
-            "choices": []
-        }
+        result = {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")}
+        return {**result, "choices": []}  # those go with the question; the next one may have none
 
     # Parts of the nodes, in the order in which they are used.
 
@@ -210,7 +210,9 @@ class Nodes:
                 system = protocol.system_text(about, self.kit.signatures, self.kit.profile, self.kit.budget)
                 journal.add(SystemMessage(system))
 
-    def _log_reply(self, journal: Journal, reply: AIMessage, started: float) -> None:
+    def _log_reply(
+        self, journal: Journal, reply: AIMessage, started: float
+    ) -> tuple[AnyMessage, dict[str, Any]]:
         reply = storable(reply)
         turn = read_reply(reply)
         if isinstance(turn.step, Call) and not reply.tool_calls:
@@ -218,14 +220,13 @@ class Nodes:
             reply = reply.model_copy(update={"tool_calls": [{**call, "type": "tool_call"}]})
         usage = reply.usage_metadata
         cost = {"new_tokens": usage["output_tokens"] if usage else 0, "seconds": time.monotonic() - started}
-        journal.add(reply, cost=cost, step=type(turn.step).__name__)
+        return journal.add(reply, cost=cost, step=type(turn.step).__name__)
 
-    def _after_reply(self, state: RuminationState, journal: Journal) -> Command[Any]:
+    def _after_reply(self, state: RuminationState, journal: Journal, line: dict[str, Any]) -> Command[Any]:
         """Where a logged reply leads; what can't be carried out is answered with the reason."""
         reply = journal.messages[-1]
         assert isinstance(reply, AIMessage)
         before = Spent.model_validate(state["usage"])
-        line = journal.log.get(str(reply.id)) or {}
         spent = before.plus(turns=1, **line["cost"])
         last = not self.kit.ruminates or self.kit.last(before)
         step = self._judged(read_reply(reply).step, state, last)
