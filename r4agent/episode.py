@@ -11,17 +11,13 @@ A file is `<episode id>.jsonl`:
     {"type": "end", "status": …, …}         when the run ends; the last one counts (a failed run may resume)
 """
 
-import errno
-import fcntl
-import json
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from r4agent.errors import RunError, UsageError, one_line
+from r4agent.errors import RunError, UsageError
+from r4agent.log import Log, read_lines
 
 SCHEMA = 1
 
@@ -30,85 +26,13 @@ Status = Literal["answered", "forced", "budget", "refused", "failed"]
 without one · refused: the policy says it can't be read · failed: an error ended it."""
 
 
-class EpisodeLog:
-    """The writing side. Holds no file open between writes, so a run may stop anywhere and another
-    process may go on; concurrent writers are serialised by a lock on the file."""
+class EpisodeLog(Log):
+    """The writing side: the log of the episode with this id, in `folder`."""
 
     def __init__(self, folder: str | Path, episode: str) -> None:
         if not episode or not set(episode) <= set("0123456789abcdefghijklmnopqrstuvwxyz-"):
             raise UsageError(f"episode id {episode!r}: use lower-case letters, digits and dashes")
-        self.path = Path(folder) / f"{episode}.jsonl"
-        self._size = 0
-        self._lines: dict[str, dict[str, Any]] = {}
-
-    def once(self, key: str, line: dict[str, Any]) -> dict[str, Any]:
-        """Append `line` unless one with this key is there; returns the one that is there."""
-        data = (json.dumps({**line, "key": key}, separators=(",", ":")) + "\n").encode()
-        with self._locked() as file:
-            self._catch_up(file)
-            if key not in self._lines:
-                self._append(file, data)
-                self._lines[key] = json.loads(data)
-            return self._lines[key]
-
-    def get(self, key: str) -> dict[str, Any] | None:
-        """The line written under this key, by this process or another."""
-        if not self.path.exists():
-            return None
-        with self._locked() as file:
-            self._catch_up(file)
-        return self._lines.get(key)
-
-    def _locked(self) -> "_Locked":
-        return _Locked(self.path)
-
-    def _catch_up(self, file: int) -> None:
-        """Read what others wrote since; cut off a line that a kill left unfinished."""
-        size = os.fstat(file).st_size
-        if size < self._size:
-            raise RunError(f"{self.path} has shrunk: another program wrote to it; delete it and run again")
-        data = os.pread(file, size - self._size, self._size)
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            os.ftruncate(file, self._size + len(whole))
-        for line in _parse(whole, self.path):
-            self._lines.setdefault(line["key"], line)
-        self._size += len(whole)
-
-    def _append(self, file: int, data: bytes) -> None:
-        try:
-            written = os.write(file, data)
-            if written < len(data):  # the disk filled up in the middle of the line
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            os.ftruncate(file, self._size)
-            raise _unwritable(self.path, error) from error
-        self._size += len(data)
-
-
-class _Locked:
-    """The file, opened for appending and locked while in the `with` block."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> int:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self.file, fcntl.LOCK_EX)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-        return self.file
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.file)
-
-
-def _unwritable(path: Path, error: OSError) -> RunError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    todo = "free some space and run again" if full else "check its permissions or set R4_HOME elsewhere"
-    return RunError(f"can't write the episode {path} ({error.strerror}); {todo}")
+        super().__init__(Path(folder) / f"{episode}.jsonl")
 
 
 @dataclass(frozen=True)
@@ -145,12 +69,7 @@ class Episode:
     def read(cls, path: str | Path) -> "Episode":
         """Read an episode file. Raises RunError naming the file and line when it is no episode."""
         path = Path(path)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise RunError(f"episode {path}: can't be read ({error.strerror})") from error
-        whole = data[: data.rfind(b"\n") + 1]
-        lines = list(_parse(whole, path))
+        lines, torn = read_lines(path)
         if not lines or lines[0]["type"] != "episode":
             raise RunError(f"episode {path}: its first line is no episode header")
         header = lines[0]
@@ -163,7 +82,7 @@ class Episode:
             header,
             _chain(lines, ends[-1] if ends else None),
             ends[-1] if ends else None,
-            torn=len(whole) < len(data),
+            torn=torn,
             before=cls.read(path.with_name(f"{before}.jsonl")) if before else None,
         )
 
@@ -186,14 +105,3 @@ def _chain(lines: list[dict[str, Any]], end: dict[str, Any] | None) -> tuple[dic
         chain.append(messages[at])
         at = messages[at]["after"]
     return tuple(reversed(chain))
-
-
-def _parse(data: bytes, path: Path) -> Iterator[dict[str, Any]]:
-    for number, text in enumerate(data.splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            if not isinstance(line, dict) or not {"type", "key"} <= set(line):
-                raise ValueError("not a line of an episode")
-        except ValueError as error:
-            raise RunError(f"episode {path}:{number}: {one_line(error)}; the file is damaged") from error
-        yield line

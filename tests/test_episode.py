@@ -148,7 +148,7 @@ def test_the_last_end_counts(tmp_path: Path) -> None:
         ("", "its first line is no episode header"),
         ('{"type":"message","key":"m0"}\n', "its first line is no episode header"),
         ("not json\n", "e.jsonl:1"),
-        (json.dumps({**HEADER, "key": "episode"}) + "\n[1]\n", "e.jsonl:2: not a line of an episode"),
+        (json.dumps({**HEADER, "key": "episode"}) + "\n[1]\n", "e.jsonl:2: not a line of a log"),
         (json.dumps({**HEADER, "key": "episode", "schema": 99}) + "\n", "schema 99; this version reads 1"),
     ],
 )

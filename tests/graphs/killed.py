@@ -15,7 +15,7 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from r4agent import MediaStore, ScriptedPolicy, create_rumination_graph
-from r4agent.episode import EpisodeLog
+from r4agent.log import Log
 from r4agent.graphs.nodes import Nodes
 
 
@@ -25,9 +25,9 @@ def kill_self() -> None:
 
 def kill_at_line(nth: int, when: str) -> None:
     """SIGKILL this process at the nth line that is really appended: after it, or in the middle of it."""
-    append, seen = EpisodeLog._append, 0
+    append, seen = Log._append, 0
 
-    def counted(self: EpisodeLog, file: int, data: bytes) -> None:
+    def counted(self: Log, file: int, data: bytes) -> None:
         nonlocal seen
         seen += 1
         if seen == nth and when == "before":
@@ -37,7 +37,7 @@ def kill_at_line(nth: int, when: str) -> None:
         if seen == nth:
             kill_self()
 
-    EpisodeLog._append = counted  # type: ignore[method-assign]
+    Log._append = counted  # type: ignore[method-assign]
 
 
 def kill_at_edge(node: str, edge: str, nth: str) -> None:
