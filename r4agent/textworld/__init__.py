@@ -6,6 +6,6 @@ Does not: look like a camera's recording.
 
 from r4agent.textworld.levels import make_clip
 from r4agent.textworld.world import Clip, Shown, Text
-from r4agent.textworld.writer import generate
+from r4agent.textworld.writer import clip_file, generate
 
-__all__ = ["Clip", "Shown", "Text", "generate", "make_clip"]
+__all__ = ["Clip", "Shown", "Text", "clip_file", "generate", "make_clip"]

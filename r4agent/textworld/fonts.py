@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -51,10 +51,11 @@ BUILT_IN = "Pillow built-in"
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One typeface. name: family and style. path: its file, None for the one inside Pillow."""
+    """One typeface. name: family and style. path: its file, None for the one inside Pillow; it differs
+    between machines that draw the same, so it is not in the repr."""
 
     name: str
-    path: Path | None
+    path: Path | None = field(repr=False)
     mono: bool
 
     def at(self, size: int) -> ImageFont.FreeTypeFont:

@@ -6,8 +6,10 @@ the frames that go into the encoder. The encoded bytes also depend on the versio
 Does not: resume, or add to a folder that holds something.
 """
 
+import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from fractions import Fraction
@@ -26,6 +28,9 @@ from r4agent.textworld.world import Clip, Ink
 
 SEEDS_A_WORLD = 1_000_000
 """Clip i of world s is made from the clip seed s · SEEDS_A_WORLD + i, so two worlds share no clip."""
+
+DRAWING = 1
+"""Raise when paints of the same description draw other pixels, so that files made before are not used."""
 
 # crf 12 leaves 12 px text whole after 4:2:0; no B-frames, so the first frame is presented at 0. One
 # thread, and bitexact, so that the same libx264 writes the same bytes.
@@ -108,9 +113,38 @@ def text_rows(clip: Clip) -> Iterator[dict[str, Any]]:
         yield {"clip": clip.id, "media": f"clips/{clip.id}.mp4", **asdict(text)}
 
 
+def clip_file(level: int, seed: int, folder: Path) -> tuple[Path, tuple[Item, ...]]:
+    """The media file of a clip in `folder`, made unless it is there, and its items, whose `media` is that
+    file's absolute path.
+
+    The name carries a digest of all that is drawn, so a file that an older generator left is never taken
+    for this clip's. Several processes may ask for the same clip at once. Raises UsageError as `make_clip`
+    does and MediaError where `folder` can't be written.
+    """
+    clip = make_clip(level, seed)
+    path = Path(folder).absolute() / f"{clip.id}-{digest(clip)[:12]}.mp4"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            encode(clip, path)
+    except OSError as error:
+        raise MediaError(f"{path}: can't be written: {one_line(error)}; choose another folder") from error
+    return path, tuple(item.model_copy(update={"media": str(path)}) for item in clip.items)
+
+
+def digest(clip: Clip) -> str:
+    """A digest of everything that decides the clip's file: what is drawn, with which fonts, and how it is
+    encoded."""
+    faces = {paint.face for paint in clip.paints if isinstance(paint, Ink)}
+    fonts = sorted((face.name, face.sha256) for face in faces)
+    settings = DRAWING, _X264, PIL.__version__, av.__version__
+    parts = clip.id, clip.size, clip.fps, clip.frames, fonts, settings, clip.paints
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
 def encode(clip: Clip, path: Path) -> None:
     """Write a clip as mp4 (H.264, 4:2:0), frame i presented at i / fps. `path` appears only when whole."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact"}) as mp4:
             stream = mp4.add_stream("libx264", rate=clip.fps, options=_X264)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,7 +13,7 @@ import pytest
 
 from r4agent.errors import MediaError, UsageError
 from r4agent.item import read_items
-from r4agent.textworld import Clip, generate, make_clip, writer
+from r4agent.textworld import Clip, clip_file, generate, make_clip, writer
 from r4agent.textworld.writer import encode
 
 
@@ -148,7 +150,7 @@ def test_a_clip_cut_short_never_looks_whole(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         generate(0, 2, 0, tmp_path / "out")
     assert not list(tmp_path.rglob("*.mp4"))
-    assert not list(tmp_path.rglob("*.mp4.part"))
+    assert not list(tmp_path.rglob("*.mp4.*"))
     assert not (tmp_path / "out" / "items.jsonl").exists()
     assert not (tmp_path / "out" / "world.json").exists()
 
@@ -161,3 +163,39 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MediaError, match="No space left on device"):
         generate(0, 1, 0, tmp_path / "out")
     assert os.listdir(tmp_path / "out" / "clips") == []
+
+
+def test_a_clip_file_is_made_once_with_items_that_name_it(tmp_path: Path) -> None:
+    path, items = clip_file(0, 4, tmp_path / "cache")
+    clip = make_clip(0, 4)
+    assert path.name.startswith(f"{clip.id}-")
+    assert len(path.stem) == len(clip.id) + 13
+    check_video(clip, path)
+    assert {item.media for item in items} == {str(path)}
+    assert [item.question for item in items] == [item.question for item in clip.items]
+    made = path.stat().st_mtime_ns
+    assert clip_file(0, 4, tmp_path / "cache") == (path, items)
+    assert path.stat().st_mtime_ns == made
+
+
+def test_a_clip_drawn_otherwise_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make_clip(0, 4)
+    names = {writer.digest(clip), writer.digest(replace(clip, paints=clip.paints[:-1]))}
+    names |= {writer.digest(replace(clip, fps=clip.fps + 1)), writer.digest(make_clip(0, 5))}
+    monkeypatch.setattr(writer, "DRAWING", 0)
+    names.add(writer.digest(clip))
+    assert len(names) == 5
+
+
+def test_two_may_make_the_same_clip_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda _: clip_file(0, 4, tmp_path), range(2))
+    assert one == two
+    assert [path.name for path in tmp_path.iterdir()] == [one[0].name]
+    check_video(make_clip(0, 4), one[0])
+
+
+def test_a_clip_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MediaError, match=r"can't be written: .*; choose another folder"):
+        clip_file(0, 4, tmp_path / "file")
