@@ -18,6 +18,7 @@ from r4agent import protocol
 from r4agent.budget import Budget, Spent
 from r4agent.errors import UsageError, one_line
 from r4agent.geometry import ModelProfile
+from r4agent.graphs.controls import Control
 from r4agent.graphs.dialogue import signature
 from r4agent.graphs.journal import Journal
 from r4agent.graphs.sources import Sources
@@ -31,7 +32,8 @@ from r4agent.tools import TOOLS, overview
 
 @dataclass
 class Kit:
-    """policy: the chat model. `ruminates` False makes it look once, without tools."""
+    """policy: the chat model. `ruminates` False makes it look once, without tools. control: how looking is
+    spoilt, if it is."""
 
     policy: BaseChatModel
     profile: ModelProfile
@@ -41,6 +43,7 @@ class Kit:
     episodes: Path
     reader: Reader | None
     ruminates: bool = True
+    control: Control | None = None
     signatures: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +117,7 @@ class Kit:
             "profile": self.profile.name,
             "tools": sorted(TOOLS) if self.ruminates else [],
             "budget": self.budget.model_dump(),
+            "control": self.control,
             "reader": self.reader.name if self.reader else None,
             "store": str(self.store.root),
         }

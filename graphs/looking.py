@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from r4agent import protocol
 from r4agent.budget import Spent
 from r4agent.errors import MediaError, UsageError
+from r4agent.graphs import controls
 from r4agent.graphs.dialogue import complaint, label, problem_of
 from r4agent.graphs.kit import Kit
 from r4agent.graphs.state import RuminationState, pictures
@@ -32,6 +33,8 @@ def make(kit: Kit, state: RuminationState, spent: Spent) -> tuple[list[Picture],
             arguments = ReEncode.model_validate(call["arguments"])
             parent = seen(state, arguments.view).view
             views = [see_again(parent, arguments, profile=kit.profile, budget=kit.budget)]
+        if call is not None and kit.control == "no-tool":
+            raise UsageError(controls.NO_PICTURE)
         tokens = sum(kit.profile.tokens(view.size) for view in views)
         images_left = kit.budget.images - spent.images
         tokens_left = kit.budget.image_tokens - spent.image_tokens
@@ -45,7 +48,11 @@ def make(kit: Kit, state: RuminationState, spent: Spent) -> tuple[list[Picture],
     if not views:
         return [], None
     first = len(pictures(state.get("messages", []))) + 1
+    if call is not None and kit.control == "blank-crop":
+        return controls.blank(views, kit.store, first=first), None
     with kit.source(state) as source:
+        if call is not None and kit.control == "random-crop":
+            views = controls.elsewhere(views, source, kit.profile, f"{state['question']} {first} {views}")
         try:
             return list(re_encode(source, views, kit.store, first=first)), None
         except MediaError as error:

@@ -16,6 +16,7 @@ from langgraph.types import Checkpointer
 
 from r4agent.budget import Budget
 from r4agent.geometry import QWEN2_5_VL, ModelProfile
+from r4agent.graphs.controls import Control
 from r4agent.graphs.kit import Kit
 from r4agent.graphs.nodes import Nodes
 from r4agent.graphs.sources import Sources
@@ -37,6 +38,7 @@ def create_rumination_graph(
     store: MediaStore | None = None,
     episodes: str | Path | None = None,
     limits: Limits | None = None,
+    control: Control | None = None,
     checkpointer: Checkpointer = None,
 ) -> Graph:
     """The rumination loop: overview → policy → (select_frames | zoom | re_encode) → … → answer.
@@ -45,9 +47,10 @@ def create_rumination_graph(
     may cost. profile: how the policy's model takes pictures and writes boxes. reader: checks answers
     against their evidence; without one `supported` is `unchecked` (the ocr policy brings its own).
     store, episodes: where pictures and logs go, by default under `r4agent.media.store.home()`.
+    control: how looking is spoilt, for evaluation (`r4agent.graphs.controls`).
     checkpointer: keeps threads, for resuming and for follow-up questions.
     """
-    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, tools=True)
+    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, control, tools=True)
     graph = StateGraph(RuminationState, input_schema=RuminationInput, output_schema=RuminationOutput)
     _common(graph, nodes, ("select_frames", "zoom", "re_encode", "policy", "answer"))
     graph.add_node("select_frames", nodes.select_frames)
@@ -67,7 +70,7 @@ def create_single_pass_graph(
     checkpointer: Checkpointer = None,
 ) -> Graph:
     """The control: the policy sees the overview once, has no tools, and answers."""
-    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, tools=False)
+    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, None, tools=False)
     graph = StateGraph(RuminationState, input_schema=RuminationInput, output_schema=RuminationOutput)
     _common(graph, nodes, ("answer",))
     return graph.compile(checkpointer=checkpointer, name="single_pass")
@@ -81,6 +84,7 @@ def _nodes(
     store: MediaStore | None,
     episodes: str | Path | None,
     limits: Limits | None,
+    control: Control | None,
     *,
     tools: bool,
 ) -> Nodes:
@@ -95,6 +99,7 @@ def _nodes(
         episodes=(Path(episodes) if episodes is not None else home() / "episodes").absolute(),
         reader=reader or getattr(model, "reader", None),
         ruminates=tools,
+        control=control,
     )
     return Nodes(kit)
 

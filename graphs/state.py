@@ -62,4 +62,4 @@ class RuminationState(TypedDict):
 
 def pictures(messages: Sequence[AnyMessage]) -> dict[str, Picture]:
     """Every picture in the conversation by name, in the order in which they were shown."""
-    return {picture.name: picture for picture in pictures_in(messages)}
+    return {picture.name: picture for picture in pictures_in(m.content for m in messages)}

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from r4agent.errors import RunError, UsageError
 from r4agent.log import Log, read_lines
+from r4agent.media.view import Picture, pictures_in
 
 SCHEMA = 1
 
@@ -64,6 +65,11 @@ class Episode:
     def history(self) -> tuple[dict[str, Any], ...]:
         """Every message the policy had seen by the end, those of earlier questions first."""
         return (*(self.before.history if self.before else ()), *self.messages)
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Every picture the policy had been shown by the end, in order."""
+        return tuple(pictures_in(line["content"] for line in self.history))
 
     @classmethod
     def read(cls, path: str | Path) -> "Episode":

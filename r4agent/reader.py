@@ -18,6 +18,7 @@ import json
 import os
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from importlib import metadata, util
 from pathlib import Path
@@ -34,7 +35,7 @@ from r4agent.text import Line, in_reading_order
 __all__ = ["Line", "Reader"]
 
 MODEL = "PP-OCRv6 small"
-SETTINGS = 2  # raise when what `read` gives for the same picture changes: old cache files are then unused
+SETTINGS = 3  # raise when what `read` gives for a picture, or a cache file, changes: old files go unused
 REMEMBERED = 2048  # pictures whose lines are kept in memory
 EDGE = 16  # pixels of the picture's own rim added around it: text that touches the rim is found too
 SMALL = 1_000_000  # a picture of fewer pixels is magnified to this,
@@ -61,6 +62,14 @@ class Reader:
         self._memory_lock = threading.Lock()
         self._engine: Any = None
         self._engine_lock = threading.Lock()
+        self.saved = 0.0
+        """Seconds that the cache folder has spared since `forget`: what its readings took when made."""
+
+    def forget(self) -> None:
+        """Keep nothing in memory but the models, as if nothing had been read; the cache folder stays."""
+        with self._memory_lock:
+            self._memory.clear()
+            self.saved = 0.0
 
     def read(self, image: Image.Image, *, ref: str | None = None) -> tuple[Line, ...]:
         """The lines of `image` in reading order, boxes in its own pixels (space "shown").
@@ -73,8 +82,9 @@ class Reader:
             with self._engine_lock:  # the engine is not for two at once; a second asker waits for the first
                 lines = self._recall(ref)
                 if lines is None:
+                    started = time.monotonic()
                     lines = in_reading_order(self._recognise(image))
-                    self._save(ref, lines)
+                    self._save(ref, lines, time.monotonic() - started)
         with self._memory_lock:
             self._memory[ref] = lines
             self._memory.move_to_end(ref)
@@ -109,22 +119,27 @@ class Reader:
         if self._folder is None:
             return None
         try:
-            return _decode(self._path(ref).read_bytes(), ref)
+            known = _decode(self._path(ref).read_bytes(), ref)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise RunError(
                 f"can't read the reader's cache ({one_line(error)}); check its permissions"
             ) from error
+        if known is None:
+            return None
+        with self._memory_lock:
+            self.saved += known[1]
+        return known[0]
 
-    def _save(self, ref: str, lines: tuple[Line, ...]) -> None:
+    def _save(self, ref: str, lines: tuple[Line, ...], seconds: float) -> None:
         if self._folder is None:
             return
         path = self._path(ref)
         part = path.with_name(f".{os.getpid()}-{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(_encode(ref, lines))
+            part.write_bytes(_encode(ref, lines, seconds))
             os.replace(part, path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -139,22 +154,25 @@ class Reader:
         return self._folder / f"{hashlib.sha256(ref.encode()).hexdigest()}.json"
 
 
-def _encode(ref: str, lines: tuple[Line, ...]) -> bytes:
-    """A cache file: the lines, and a hash over them, so that damage is seen."""
-    body = json.dumps([ref, [[line.text, *line.box.corners, line.score] for line in lines]])
+def _encode(ref: str, lines: tuple[Line, ...], seconds: float) -> bytes:
+    """A cache file: the lines, what reading them took, and a hash over both, so that damage is seen."""
+    rows = [[line.text, *line.box.corners, line.score] for line in lines]
+    body = json.dumps([ref, rows, round(seconds, 4)])
     return f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}\n".encode()
 
 
-def _decode(data: bytes, ref: str) -> tuple[Line, ...] | None:
-    """The lines in a cache file; None when it is damaged or not this picture's: read again then."""
+def _decode(data: bytes, ref: str) -> tuple[tuple[Line, ...], float] | None:
+    """The lines in a cache file and the seconds that reading them took; None when it is damaged or not
+    this picture's: read again then."""
     digest, _, body = data.partition(b"\n")
     body = body.removesuffix(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         return None
-    owner, rows = json.loads(body)
+    owner, rows, seconds = json.loads(body)
     if owner != ref:
         return None
-    return tuple(Line(text, Box(x0, y0, x1, y1, "shown"), score) for text, x0, y0, x1, y1, score in rows)
+    lines = (Line(text, Box(x0, y0, x1, y1, "shown"), score) for text, x0, y0, x1, y1, score in rows)
+    return tuple(lines), seconds
 
 
 def _installed(package: str) -> bool:

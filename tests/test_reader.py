@@ -200,6 +200,24 @@ def test_the_folder_outlives_the_reader(engine: Engine, tmp_path: Path) -> None:
     assert file.stat().st_size < 500
 
 
+def test_seconds_that_the_folder_saved_are_those_of_the_first_reading(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter((10.0, 12.5))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(ticks))
+    Reader(cache=tmp_path).read(plain(7))
+    again = Reader(cache=tmp_path)
+    assert again.saved == 0
+    for _ in range(3):  # the second and third are remembered
+        again.read(plain(7))
+    assert again.saved == 2.5
+    again.forget()
+    assert again.saved == 0
+    again.read(plain(7))
+    assert again.saved == 2.5
+    assert engine.calls == 1
+
+
 def test_another_reader_name_does_not_use_the_files(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,10 +229,9 @@ def test_another_reader_name_does_not_use_the_files(
 
 def damages() -> dict[str, Callable[[bytes], bytes]]:
     def other_picture(data: bytes) -> bytes:
-        _, rows = json.loads(data.split(b"\n")[1])
-        return module._encode(
-            "img:" + "0" * 64, tuple(Line(t, Box(a, b, c, d), s) for t, a, b, c, d, s in rows)
-        )
+        _, rows, seconds = json.loads(data.split(b"\n")[1])
+        lines = tuple(Line(t, Box(a, b, c, d), s) for t, a, b, c, d, s in rows)
+        return module._encode("img:" + "0" * 64, lines, seconds)
 
     return {
         "empty": lambda data: b"",
@@ -235,7 +252,9 @@ def test_a_damaged_file_is_read_again_and_written_again(engine: Engine, tmp_path
     assert file.read_bytes() != good
     assert Reader(cache=tmp_path).read(plain(7)) == first
     assert engine.calls == 2
-    assert file.read_bytes() == good
+    found = module._decode(file.read_bytes(), picture_ref(plain(7)))
+    assert found
+    assert found[0] == first
 
 
 def test_a_reference_cannot_name_a_path(engine: Engine, tmp_path: Path) -> None:
@@ -265,7 +284,9 @@ assert [reader.read(t.plain(s))[0].text for s in range(40)] == [f"pixel {{s}}" f
     assert len(files) == 40
     for shade in range(40):
         ref = picture_ref(plain(shade))
-        (lines,) = [found for file in files if (found := module._decode(file.read_bytes(), ref)) is not None]
+        ((lines, _),) = [
+            found for file in files if (found := module._decode(file.read_bytes(), ref)) is not None
+        ]
         assert lines[0].text == f"pixel {shade}"
 
 

@@ -78,9 +78,9 @@ class Picture:
         return cls(block["id"], View.parse(block["extras"]["view"]), block["file_id"])
 
 
-def pictures_in(messages: Iterable[Any]) -> Iterator[Picture]:
-    """Every Picture that LangChain messages refer to, in the order in which they were shown."""
-    for message in messages:
-        for block in message.content if isinstance(message.content, list) else ():
+def pictures_in(contents: Iterable[Any]) -> Iterator[Picture]:
+    """Every Picture that contents of LangChain messages refer to, in the order in which they were shown."""
+    for content in contents:
+        for block in content if isinstance(content, list) else ():
             if isinstance(block, dict) and block.get("type") == "image" and "file_id" in block:
                 yield Picture.from_block(block)

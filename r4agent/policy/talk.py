@@ -54,13 +54,13 @@ class Talk:
         unit, first, last, step = _extent(system)
         return cls(
             question,
-            tuple(pictures_in(messages)),
+            tuple(pictures_in(m.content for m in messages)),
             unit,
             first,
             last,
             step,
             turns_left,
-            images - len(list(pictures_in(after))),
+            images - len(list(pictures_in(m.content for m in after))),
             [(c["name"], c["args"]) for c in made],
             sum(c["id"] in failed for c in made),
             tried,

@@ -15,8 +15,8 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from r4agent import MediaStore, ScriptedPolicy, create_rumination_graph
-from r4agent.log import Log
 from r4agent.graphs.nodes import Nodes
+from r4agent.log import Log
 
 
 def kill_self() -> None:
