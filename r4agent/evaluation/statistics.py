@@ -131,7 +131,7 @@ def _bootstrap(values: Values, least: float, seed: int) -> Interval:
         ]
     )
     low, high = np.percentile(means, LEVEL)
-    return Interval(value, float(low), float(high), n)
+    return Interval(value, min(float(low), value), max(float(high), value), n)  # against rounding
 
 
 def _sign_test(wins: int, losses: int) -> float:
