@@ -1,4 +1,4 @@
-"""The command `r4`: ask, textworld, clean, doctor.
+"""The command `r4`: ask, view, textworld, clean, doctor.
 
 Promises: what a program reads goes to standard output, progress and errors to standard error; progress
 is drawn on a terminal only; errors are one line; the exit code says what happened:
@@ -90,7 +90,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     ask.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
     ask.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    ask.add_argument("--page", type=Path, metavar="OUT.html", help="also write a page of what was seen")
+    ask.add_argument("--gif", type=Path, metavar="OUT.gif", help="also draw the evidence as a small animation")
     ask.set_defaults(run=_ask)
+
+    view = commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results")
+    view.add_argument("what", metavar="EPISODE|DIR|RESULTS", help="a file, a folder, or an episode's id")
+    view.add_argument("--out", type=Path, metavar="PATH", help="the page, or the folder of the index")
+    view.add_argument("--gif", type=Path, metavar="OUT.gif", help="draw the episode's evidence as an animation")
+    view.set_defaults(run=_view)
 
     world = commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
     world.add_argument("--level", type=int, required=True, metavar="L")
@@ -122,6 +130,7 @@ def _ask(options: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         print_result(result)
+    _show(Path(result["episode"]), options.page, options.gif)
     return ANSWERED if result["answer"] is not None else NO_ANSWER
 
 
@@ -147,6 +156,31 @@ def _reader() -> "Reader | None":
         return Reader(cache=home() / "read")
     except MissingError:
         return None
+
+
+def _show(episode: Path, page: Path | None, gif: Path | None) -> None:
+    """Draw an episode; says where on standard error, since standard output is for the answer."""
+    from r4agent.page import write_episode_page, write_gif
+
+    if page:
+        print(f"page: {write_episode_page(episode, page)}", file=sys.stderr)
+    if gif:
+        print(f"gif: {write_gif(episode, gif)}", file=sys.stderr)
+
+
+def _view(options: argparse.Namespace) -> int:
+    from r4agent.page import view, write_gif
+    from r4agent.page.reading import find
+    from r4agent.progress import counter
+
+    what = find(options.what)
+    if options.gif:
+        print(write_gif(what, options.gif))
+    if options.out or not options.gif:
+        with counter("pages") as step:
+            out = view(what, options.out, progress=step)
+        print(out)
+    return ANSWERED
 
 
 def _textworld(options: argparse.Namespace) -> int:
