@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from r4agent import __version__
-from r4agent.errors import MissingError, R4Error, RunError, one_line, printable
+from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line, printable
 
 if TYPE_CHECKING:
+    from r4agent.evaluation import Questions
     from r4agent.graphs.rumination import Graph
     from r4agent.reader import Reader
 
@@ -94,6 +95,35 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--gif", type=Path, metavar="OUT.gif", help="also draw the evidence as a small animation")
     ask.set_defaults(run=_ask)
 
+    test = commands.add_parser("eval", help="score a policy on many questions, with controls and intervals")
+    test.add_argument(
+        "questions", metavar="textworld|PATH.jsonl", help="the text world, or a file of questions"
+    )
+    test.add_argument("--level", type=int, metavar="L", help="of the text world")
+    test.add_argument("--n", type=int, metavar="N", help="how many questions, drawn by lot (default: all)")
+    test.add_argument("--seed", type=int, default=0, metavar="S", help="of the lot, or of the text world")
+    test.add_argument("--policy", default="ocr", metavar="ocr|MODULE:NAME", help="who looks (default: ocr)")
+    test.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
+    test.add_argument(
+        "--control",
+        choices=("equal-pixels", "random-crop", "blank-crop", "no-tool"),
+        help="equal-pixels: a single pass with as many image tokens; the others: looking spoilt",
+    )
+    test.add_argument("--budget", action="append", default=[], metavar="KEY=VALUE", help="as in r4 ask")
+    test.add_argument(
+        "--workers", type=int, metavar="W", help="processes (default: a core each for ocr, else 1)"
+    )
+    test.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: $R4_HOME/results)")
+    test.add_argument("--resume", action="store_true", help="go on with the latest run of the same questions")
+    test.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    test.set_defaults(run=_eval)
+
+    versus = commands.add_parser("compare", help="compare two evaluations on the questions that both asked")
+    versus.add_argument("a", metavar="A", help="a result file of r4 eval, or its name in $R4_HOME/results")
+    versus.add_argument("b", metavar="B", help="another; differences are B − A")
+    versus.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    versus.set_defaults(run=_compare)
+
     view = commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results")
     view.add_argument("what", metavar="EPISODE|DIR|RESULTS", help="a file, a folder, or an episode's id")
     view.add_argument("--out", type=Path, metavar="PATH", help="the page, or the folder of the index")
@@ -156,6 +186,67 @@ def _reader() -> "Reader | None":
         return Reader(cache=home() / "read")
     except MissingError:
         return None
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from r4agent.budget import Budget
+    from r4agent.evaluation import Subject, evaluate, summary
+    from r4agent.progress import counter, print_summary
+
+    sys.path.append(os.getcwd())
+    subject = Subject(
+        policy=options.policy,
+        single_pass=options.single_pass,
+        control=options.control,
+        budget=Budget.parse(options.budget),
+    )
+    workers = options.workers or ((os.cpu_count() or 1) if options.policy == "ocr" else 1)
+    questions = _questions(options)
+    with counter("questions") as step:
+        results = evaluate(
+            questions, subject, out=options.out, resume=options.resume, workers=workers, progress=step
+        )
+    figures = summary(results)
+    if options.json:
+        print(json.dumps(figures | {"results": str(results.path)}))
+    else:
+        print_summary(results.title, figures, results.path)
+    return RunError.exit_code if figures["failed"] else ANSWERED
+
+
+def _questions(options: argparse.Namespace) -> "Questions":
+    from r4agent.evaluation import of_file, of_textworld
+
+    if options.questions == "textworld":
+        if options.level is None or options.n is None:
+            raise UsageError("eval textworld: give --level and --n")
+        return of_textworld(options.level, options.n, options.seed)
+    if options.level is not None:
+        raise UsageError("--level is of the text world; a file has its own questions")
+    return of_file(options.questions, options.n, options.seed)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from r4agent.evaluation import Results, compare
+    from r4agent.progress import print_comparison
+
+    found = compare(Results.read(_result_file(options.a)), Results.read(_result_file(options.b)))
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print_comparison(found)
+    return ANSWERED
+
+
+def _result_file(name: str) -> Path:
+    from r4agent.media.store import home
+
+    if Path(name).is_file():
+        return Path(name)
+    stored = home() / "results" / f"{name}.jsonl"
+    if "/" not in name and stored.is_file():
+        return stored
+    raise UsageError(f"{name}: no such file, and no results of that name in {stored.parent}; r4 eval writes them")
 
 
 def _show(episode: Path, page: Path | None, gif: Path | None) -> None:

@@ -7,11 +7,13 @@ Does not: decide anything.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from r4agent.doctor import Check
 from r4agent.errors import printable
@@ -84,6 +86,71 @@ def print_result(result: dict[str, Any]) -> None:
     _line("log", result["episode"])
 
 
+def print_summary(title: str, figures: dict[str, Any], path: Path) -> None:
+    """An evaluation's figures with their 95 % intervals, for a person."""
+    _line("evaluated", title, style="bold")
+    _line(
+        "questions", f"{figures['n']}, {figures['failed']} failed" if figures["failed"] else str(figures["n"])
+    )
+    _line("statuses", ", ".join(f"{count} {status}" for status, count in figures["statuses"].items()))
+    for metric, (low, high) in figures["ci95"].items():
+        _line(metric.replace("_", " "), f"{figures[metric]:.3f}  [{low:.3f}, {high:.3f}]")
+    costs = ", ".join(f"{value:,.1f} {name.replace('_', ' ')}" for name, value in figures["cost"].items())
+    _line("mean cost", costs)
+    _line("results", str(path))
+
+
+def print_comparison(found: dict[str, Any]) -> None:
+    """Two evaluations side by side: by metric, by category, by cost."""
+    for name in ("a", "b"):
+        _line(name.upper(), found[name]["title"], style="bold")
+        _line("", found[name]["path"], style="dim")
+    _line(
+        "questions",
+        f"{found['n']} compared; {found['only_a']} only in A, {found['only_b']} only in B; "
+        f"failed and left out: {found['failed_a']} in A, {found['failed_b']} in B",
+    )
+    metrics = [(name.replace("_", " "), pair) for name, pair in found["metrics"].items()]
+    _table(("metric", *COMPARED), [(name, *_compared(pair)) for name, pair in metrics])
+    groups = [(group["category"], group["exact_match"]) for group in found["categories"]]
+    _table(("exact match of", *COMPARED), [(name, *_compared(pair)) for name, pair in groups if pair])
+    costs = [(name.replace("_", " "), cost) for name, cost in found["cost"].items()]
+    figures = [(name, *(f"{cost[key]:,.1f}" for key in ("a", "b", "difference"))) for name, cost in costs]
+    _table(("mean cost", "A", "B", "B − A"), figures)
+
+
+COMPARED = ("n", "A", "B", "B − A", "95 %", "better", "worse", "p")
+
+
+def _compared(pair: dict[str, Any]) -> tuple[str, ...]:
+    low, high = pair["ci95"]["difference"]
+    return (
+        str(pair["n"]),
+        f"{pair['a']:.3f}",
+        f"{pair['b']:.3f}",
+        f"{pair['difference']:+.3f}",
+        f"{low:+.3f} {high:+.3f}",
+        str(pair["wins"]),
+        str(pair["losses"]),
+        f"{pair['p']:.3f}" if pair["p"] >= 0.001 else "<0.001",
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns, the first to the left and the others to the right; nothing where there are no rows."""
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number else "left", no_wrap=bool(number))
+    for row in rows:
+        table.add_row(*(escape(printable(cell)) for cell in row))
+    console = Console(highlight=False)
+    with console.capture() as text:
+        console.print(table)
+    print(f"\n{text.get()}", end="")
+
+
 def print_checks(checks: Sequence[Check]) -> None:
     """The doctor's findings, and what to do about those that are not well."""
     for check in checks:
@@ -96,7 +163,7 @@ def _line(label: str, text: str, *, style: str = "") -> None:
     """One line of the result; never cut, so that paths can be copied, and never able to drive a terminal."""
     console = Console(highlight=False)
     with console.capture() as line:  # rich itself would end the program with code 1 on a closed pipe
-        console.print(f"{label:<14}", end="")
+        console.print(f"{label:<16}", end="")
         console.print(escape(printable(text)), style=style, soft_wrap=True)
     print(line.get(), end="")
 

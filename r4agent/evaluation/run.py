@@ -1,0 +1,184 @@
+"""A run of an evaluation: questions through a subject, into a result file, by one process or several.
+
+Promises: a killed run is resumed without losing or repeating a row; when questions fail one after another
+the run stops and says why, and what was scored stays.
+Does not: overwrite: each run that is not resumed has a file of its own.
+"""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from r4agent.budget import Budget
+from r4agent.errors import RunError, UsageError
+from r4agent.evaluation.asker import Asker
+from r4agent.evaluation.questions import Questions
+from r4agent.evaluation.results import SCHEMA, Results, Row
+from r4agent.evaluation.subject import Subject, equal_pixels, machine
+from r4agent.graphs.opening import new_id, versions
+from r4agent.item import Item
+from r4agent.log import Log
+from r4agent.media.store import home
+from r4agent.reader import Reader
+
+Progress = Callable[[int, int], None]
+GIVE_UP = 5  # questions that fail one after another: then it is not the questions
+
+
+def evaluate(
+    questions: Questions,
+    subject: Subject | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Results:
+    """Ask every question and score it; returns the results, whose `path` is the file.
+
+    out: folder of result files, `home()/results` by default. resume: go on with the latest run of the same
+    questions and config in it, trying failed ones again; if it is finished there is nothing to do, and if
+    there is none, one begins.
+    workers: processes; more than one needs a policy by name. progress: called with questions done and in
+    all. The control `equal-pixels` first runs plain rumination, unless `out` has a finished run of it.
+    Raises RunError when the run can't go on; what was scored is kept.
+    """
+    subject, folder = subject or Subject(), Path(out) if out is not None else home() / "results"
+    if workers < 1:
+        raise UsageError(f"workers {workers}: must be 1 or more")
+    if workers > 1 and not isinstance(subject.policy, str):
+        raise UsageError("workers: a chat model can't be sent to other processes; name it as MODULE:NAME")
+    header = _header(questions, subject)
+    budgets = dict.fromkeys((item.id for item in questions.items), subject.budget)
+    if subject.control == "equal-pixels":
+        baseline = _baseline(questions, subject.rumination, folder, workers, progress)
+        for row in baseline.rows:
+            budgets[row.id] = equal_pixels(row, subject.budget, subject.profile)
+    slug = _slug(subject, questions)
+    path = _begun(folder, slug, header) if resume else None
+    path = path or folder / f"{new_id()}-{slug}.jsonl"
+    Log(path).once("results", header)
+    done = {row.id for row in Results.read(path).scored}
+    todo = [(item, budgets[item.id]) for item in questions.items if item.id not in done]
+    failures = 0
+    rows = _in_processes(subject, path, todo, workers) if workers > 1 else _in_turn(subject, path, todo)
+    for count, row in enumerate(rows, start=len(done) + 1):
+        if progress:
+            progress(count, len(questions.items))
+        failures = failures + 1 if row.failed else 0
+        if failures == GIVE_UP:
+            rows.close()
+            raise RunError(
+                f"{GIVE_UP} questions failed in a row, the last with: {row.error}; resume it when mended"
+            )
+    return Results.read(path)
+
+
+def _in_turn(subject: Subject, path: Path, todo: list[tuple[Item, Budget]]) -> Iterator[Row]:
+    asker = Asker(subject, path)
+    for item, budget in todo:
+        yield asker.ask(item, budget)
+
+
+def _in_processes(
+    subject: Subject, path: Path, todo: list[tuple[Item, Budget]], workers: int
+) -> Iterator[Row]:
+    """Rows as they are done. Workers are spawned, as the reader's engine has threads, which a fork loses."""
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(subject, path))
+    try:
+        waiting = {pool.submit(_ask, item, budget) for item, budget in todo}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from _results_of(done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _results_of(done: set[Future[Row]]) -> Iterator[Row]:
+    try:
+        for future in done:
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            "a worker process was killed, as happens when memory runs out; resume with fewer workers"
+        ) from error
+
+
+_subject: Subject  # of this worker process, as is its
+_path: Path
+
+
+def _begin(subject: Subject, path: Path) -> None:
+    """In a worker, first: nothing that can fail, since the pool would not say why."""
+    global _subject, _path
+    _subject, _path = subject, path
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@cache
+def _asker() -> Asker:
+    """This worker's."""
+    return Asker(_subject, _path, threads=1)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that began it is gone, also when that was killed."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _ask(item: Item, budget: Budget) -> Row:
+    return _asker().ask(item, budget)
+
+
+def _baseline(
+    questions: Questions, subject: Subject, folder: Path, workers: int, progress: Progress | None
+) -> Results:
+    """A finished run of rumination on the same questions: what a single pass has to match."""
+    results = evaluate(questions, subject, out=folder, resume=True, workers=workers, progress=progress)
+    if not results.finished:
+        failed = len(results.rows) - len(results.scored)
+        raise RunError(f"equal-pixels needs rumination's costs, and {failed} of its questions failed; resume")
+    return results
+
+
+def _header(questions: Questions, subject: Subject) -> dict[str, Any]:
+    return {
+        "type": "results",
+        "schema": SCHEMA,
+        "created": time.time(),
+        "questions": questions.header(),
+        "config": subject.config(Reader().name),
+        "prompt": subject.prompt(),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _begun(folder: Path, slug: str, header: dict[str, Any]) -> Path | None:
+    """The latest result file in the folder that asks the same of the same subject."""
+    for path in sorted(folder.glob(f"*-{slug}.jsonl"), reverse=True):
+        there = Results.read(path).header
+        if all(there[key] == header[key] for key in ("questions", "config")):
+            for key in ("versions", "prompt"):
+                if there[key] != header[key]:
+                    raise RunError(f"{path}: was begun with other {key}; begin anew, without resume")
+            return path
+    return None
+
+
+def _slug(subject: Subject, questions: Questions) -> str:
+    """What a result file is of, as a part of its name."""
+    policy = subject.policy if isinstance(subject.policy, str) else subject.policy._llm_type
+    how = subject.control or ("single-pass" if subject.single_pass else "rumination")
+    return re.sub(r"[^a-z0-9]+", "-", f"{policy} {how} {questions.name}".lower()).strip("-")[:80]
