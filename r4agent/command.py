@@ -246,7 +246,9 @@ def _result_file(name: str) -> Path:
     stored = home() / "results" / f"{name}.jsonl"
     if "/" not in name and stored.is_file():
         return stored
-    raise UsageError(f"{name}: no such file, and no results of that name in {stored.parent}; r4 eval writes them")
+    raise UsageError(
+        f"{name}: no such file, and no results of that name in {stored.parent}; r4 eval writes them"
+    )
 
 
 def _show(episode: Path, page: Path | None, gif: Path | None) -> None:
