@@ -4,8 +4,9 @@ Promises: same level, seed and fonts, same pixels and records. No download, nobo
 Does not: look like a camera's recording.
 """
 
+from r4agent.textworld.document import Document
 from r4agent.textworld.levels import make_clip
 from r4agent.textworld.world import Clip, Shown, Text
 from r4agent.textworld.writer import clip_file, generate
 
-__all__ = ["Clip", "Shown", "Text", "clip_file", "generate", "make_clip"]
+__all__ = ["Clip", "Document", "Shown", "Text", "clip_file", "generate", "make_clip"]

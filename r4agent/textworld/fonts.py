@@ -63,6 +63,11 @@ class Face:
         return _load(self.path, size)
 
     @property
+    def data(self) -> bytes:
+        """The font file."""
+        return self.path.read_bytes() if self.path else _built_in_bytes()
+
+    @property
     def sha256(self) -> str:
         """Of the font file, or of the bytes that Pillow carries."""
         return _sha256(self.path)
@@ -95,6 +100,44 @@ def ink_box(face: Face, size: int, text: str) -> tuple[int, int, int, int]:
     if box is None:
         raise ValueError(f"text {text!r} has no ink in {face.name}")
     return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
+
+
+EM = 1000
+"""Pixels an em at which outlines are measured: so large that hinting moves nothing."""
+
+
+def outline_width(face: Face, size: float, text: str) -> float:
+    """How far the pen moves over `text` as a page sets it: no hinting, no kerning."""
+    return sum(_outline(face, char)[0] for char in text) * size / EM
+
+
+@lru_cache(maxsize=16384)
+def outline_box(face: Face, size: float, text: str) -> tuple[float, float, float, float]:
+    """The box of the ink of `text` as a page sets it, relative to its origin on the baseline.
+
+    Raises ValueError when nothing is inked.
+    """
+    pen, boxes = 0.0, []
+    for char in text:
+        advance, box = _outline(face, char)
+        if box:
+            boxes.append((box[0] + pen, box[1], box[2] + pen, box[3]))
+        pen += advance
+    if not boxes:
+        raise ValueError(f"text {text!r} has no ink in {face.name}")
+    lefts, tops, rights, feet = zip(*boxes, strict=True)
+    k = size / EM
+    return min(lefts) * k, min(tops) * k, max(rights) * k, max(feet) * k
+
+
+@cache
+def _outline(face: Face, char: str) -> tuple[float, tuple[int, int, int, int] | None]:
+    """How far `char` moves the pen, and the box of its ink if it has any, at EM pixels an em."""
+    advance = face.at(EM).getlength(char)
+    try:
+        return advance, ink_box(face, EM, char)
+    except ValueError:
+        return advance, None
 
 
 @cache

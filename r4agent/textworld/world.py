@@ -82,6 +82,16 @@ class Ink:
     solid: bool = False
 
     @property
+    def view(self) -> Corners | None:
+        """The part of the frame outside which it is cut off; None where it must be whole."""
+        return None
+
+    @property
+    def height(self) -> int:
+        """Of a capital letter."""
+        return self.face.cap_height(self.size)
+
+    @property
     def box(self) -> Corners:
         x0, y0, x1, y1 = ink_box(self.face, self.size, self.string)
         return self.x + x0, self.y + y0, self.x + x1, self.y + y1
@@ -91,8 +101,70 @@ class Ink:
 
 
 @dataclass(frozen=True, slots=True)
+class Sprite(Ink):
+    """Text that may be turned by `angle` degrees against the clock around its origin, and is seen only
+    inside `view`, a part of the frame, whose edges cut it."""
+
+    angle: float = 0.0
+    view: Corners | None = None
+
+    @property
+    def box(self) -> Corners:
+        mask, dx, dy = _mask(self.face, self.size, self.string, self.angle)
+        return self.x + dx, self.y + dy, self.x + dx + mask.width, self.y + dy + mask.height
+
+    def draw(self, image: Image.Image, pen: ImageDraw.ImageDraw) -> None:
+        mask, dx, dy = _mask(self.face, self.size, self.string, self.angle)
+        left, top = self.x + dx, self.y + dy
+        x0, y0, x1, y1 = self.view or (0, 0, *image.size)
+        part = max(x0 - left, 0), max(y0 - top, 0), min(x1 - left, mask.width), min(y1 - top, mask.height)
+        if part[0] < part[2] and part[1] < part[3]:
+            image.paste(self.fill, (left + part[0], top + part[1]), mask.crop(part))
+
+
+FAINT = 32
+"""Of 255: a turned text's fringe that is fainter than this is cut off, so that its box is what is seen."""
+
+
+@lru_cache(maxsize=1024)
+def _mask(face: Face, size: int, string: str, angle: float) -> tuple[Image.Image, int, int]:
+    """The ink of a text, turned, and where its upper left corner stands from the text's origin."""
+    x0, y0, x1, y1 = ink_box(face, size, string)
+    reach = max(map(abs, (x0, y0, x1, y1))) + 2 if angle else 0
+    box = (-reach, -reach, reach, reach) if angle else (x0, y0, x1, y1)  # turning is around the middle
+    mask = Image.new("L", (box[2] - box[0], box[3] - box[1]))
+    ImageDraw.Draw(mask).text((-box[0], -box[1]), string, 255, face.at(size), "ls")
+    if not angle:
+        return mask, x0, y0
+    turned = mask.rotate(angle, Image.Resampling.BICUBIC)
+    inked = turned.point(lambda value: value if value >= FAINT else 0)
+    left, top, right, foot = inked.getbbox() or (0, 0, 1, 1)
+    return inked.crop((left, top, right, foot)), left - reach, top - reach
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """A filled polygon. It counts as covering all of its bounding box."""
+
+    first: int
+    stop: int
+    points: tuple[tuple[int, int], ...]
+    fill: Colour
+    outline: Colour | None = None
+    solid: bool = True
+
+    @property
+    def box(self) -> Corners:
+        xs, ys = zip(*self.points, strict=True)
+        return min(xs), min(ys), max(xs) + 1, max(ys) + 1
+
+    def draw(self, image: Image.Image, pen: ImageDraw.ImageDraw) -> None:
+        pen.polygon(self.points, self.fill, self.outline)
+
+
+@dataclass(frozen=True, slots=True)
 class Backdrop:
-    """A whole-frame background of muted colours: `plain`, `fade`, `cloud`, `tiles` or `blocks`."""
+    """A whole-frame background of muted colours: `plain`, `fade`, `cloud`, `tiles`, `blocks` or `busy`."""
 
     first: int
     stop: int
@@ -140,6 +212,16 @@ def _backdrop(size: Size, style: str, colour: Colour, other: Colour, seed: int) 
             x, share = rng.randint(0, wide - w), rng.uniform(0.2, 0.8)
             tint = tuple(round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
             pen.rectangle((x, floor - h, x + w, floor + h // 6), tint)
+    elif style == "busy":  # a litter of boxes, discs and lines
+        for _ in range(160):
+            x, y = rng.randrange(wide), rng.randrange(high)
+            reach, share = rng.randint(10, wide // 8), rng.uniform(0, 1)
+            tint = tuple(round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
+            box = (x, y, x + reach, y + round(reach * rng.uniform(0.2, 1)))
+            if rng.random() < 0.3:
+                pen.line(box, tint, rng.randint(1, 5))
+            else:
+                rng.choice((pen.ellipse, pen.rectangle))(box, tint)
     else:
         raise ValueError(f"no backdrop {style!r}")
     return picture
@@ -150,7 +232,7 @@ class Shown:
     """A run of frames `first` ≤ i < `stop` in which a text stands whole and still, and its ink's box.
 
     start, end: the same in seconds. `end` is the time of the first frame without it, so a moment t is
-    inside where start ≤ t < end.
+    inside where start ≤ t < end. In a document a frame is a page, and both are its number, from 1.
     """
 
     first: int
@@ -163,7 +245,8 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class Text:
     """One run of text. kind: what sort of thing it is (sign, cell, command). role: which one of them.
-    height: of a capital letter, in source pixels. shown: where and when, in order, empty if never whole."""
+    height: of a capital letter where it is smallest, in source pixels. shown: where and when, in order,
+    empty if never whole."""
 
     string: str
     kind: str

@@ -1,8 +1,9 @@
-"""Writes clips as mp4 beside their records.
+"""Writes clips as mp4, documents as PDF, beside their records.
 
-Promises: a name ending in .mp4 is a whole video, and `world.json` is written last, so a folder that has it
-is a whole world. Same seed and fonts: `items.jsonl` and `texts.jsonl` are equal byte for byte, and so are
-the frames that go into the encoder. The encoded bytes also depend on the version of libx264.
+Promises: a name ending in .mp4 or .pdf is a whole file, and `world.json` is written last, so a folder
+that has it is a whole world. Same seed and fonts: `items.jsonl` and `texts.jsonl` are equal byte for byte,
+and so are the frames that go into the encoder. The encoded bytes also depend on the version of libx264, a
+PDF's on that of PDFium.
 Does not: resume, or add to a folder that holds something.
 """
 
@@ -23,6 +24,7 @@ from av.video.reformatter import Colorspace
 
 from r4agent.errors import MediaError, UsageError, one_line
 from r4agent.item import Item, write_items
+from r4agent.textworld.document import Document
 from r4agent.textworld.levels import make_clip
 from r4agent.textworld.world import Clip, Ink
 
@@ -46,9 +48,9 @@ def generate(
 ) -> Path:
     """Write `n` clips of `level` and their records into the new or empty folder `out`; returns it.
 
-    progress: called with the clips done and `n` after each. Files: clips/*.mp4, items.jsonl (Items),
-    texts.jsonl (every text, a line each), world.json. Raises UsageError for a wrong argument and
-    MediaError where `out` can't be written.
+    progress: called with the clips done and `n` after each. Files: clips/*.mp4, or at level 1
+    clips/*.pdf; items.jsonl (Items), texts.jsonl (every text, a line each), world.json. Raises UsageError
+    for a wrong argument and MediaError where `out` can't be written.
     """
     if not 1 <= n <= SEEDS_A_WORLD:
         raise UsageError(f"n {n}: must be 1 to {SEEDS_A_WORLD} clips")
@@ -98,7 +100,7 @@ def _made(
     """Write each clip and its texts, note its fonts, and yield its items."""
     for done, seed in enumerate(seeds, start=1):
         clip = make_clip(level, seed)
-        encode(clip, out / "clips" / f"{clip.id}.mp4")
+        write(clip, out / "clips" / f"{clip.id}.{suffix(clip)}")
         for row in text_rows(clip):
             texts.write(json.dumps(row, ensure_ascii=False) + "\n")
         fonts.update((ink.face.name, ink.face.sha256) for ink in clip.paints if isinstance(ink, Ink))
@@ -107,10 +109,18 @@ def _made(
             progress(done, len(seeds))
 
 
-def text_rows(clip: Clip) -> Iterator[dict[str, Any]]:
+def text_rows(clip: Clip | Document) -> Iterator[dict[str, Any]]:
     """The lines of `texts.jsonl` for one clip, in the order in which the texts were drawn."""
     for text in clip.texts:
-        yield {"clip": clip.id, "media": f"clips/{clip.id}.mp4", **asdict(text)}
+        row = {"clip": clip.id, "media": f"clips/{clip.id}.{suffix(clip)}", **asdict(text)}
+        if isinstance(clip, Document):
+            row["shown"] = [{"page": run.stop, "box": run.box} for run in text.shown]
+        yield row
+
+
+def suffix(clip: Clip | Document) -> str:
+    """What the name of its file ends in."""
+    return "pdf" if isinstance(clip, Document) else "mp4"
 
 
 def clip_file(level: int, seed: int, folder: Path) -> tuple[Path, tuple[Item, ...]]:
@@ -122,29 +132,47 @@ def clip_file(level: int, seed: int, folder: Path) -> tuple[Path, tuple[Item, ..
     does and MediaError where `folder` can't be written.
     """
     clip = make_clip(level, seed)
-    path = Path(folder).absolute() / f"{clip.id}-{digest(clip)[:12]}.mp4"
+    path = Path(folder).absolute() / f"{clip.id}-{digest(clip)[:12]}.{suffix(clip)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
-            encode(clip, path)
+            write(clip, path)
     except OSError as error:
         raise MediaError(f"{path}: can't be written: {one_line(error)}; choose another folder") from error
     return path, tuple(item.model_copy(update={"media": str(path)}) for item in clip.items)
 
 
-def digest(clip: Clip) -> str:
+def digest(clip: Clip | Document) -> str:
     """A digest of everything that decides the clip's file: what is drawn, with which fonts, and how it is
     encoded."""
     faces = {paint.face for paint in clip.paints if isinstance(paint, Ink)}
     fonts = sorted((face.name, face.sha256) for face in faces)
-    settings = DRAWING, _X264, PIL.__version__, av.__version__
-    parts = clip.id, clip.size, clip.fps, clip.frames, fonts, settings, clip.paints
+    how: Any = (clip.fps, _X264, av.__version__) if isinstance(clip, Clip) else (clip.paper, clip.scan)
+    parts = DRAWING, PIL.__version__, how, clip.id, clip.size, clip.frames, fonts, clip.paints
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def write(clip: Clip | Document, path: Path) -> None:
+    """Write its media file. `path` appears only when whole."""
+    if isinstance(clip, Clip):
+        encode(clip, path)
+        return
+    part = _part(path)
+    try:
+        part.write_bytes(clip.file)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """A name beside `path` that no other process uses."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
 
 def encode(clip: Clip, path: Path) -> None:
     """Write a clip as mp4 (H.264, 4:2:0), frame i presented at i / fps. `path` appears only when whole."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    part = _part(path)
     try:
         with av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact"}) as mp4:
             stream = mp4.add_stream("libx264", rate=clip.fps, options=_X264)

@@ -1,4 +1,4 @@
-"""Every clip of every level: boxes, spans, answers and items agree with the pixels."""
+"""Every clip of every level but documents (test_document): boxes, spans, answers agree with the pixels."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -12,9 +12,9 @@ from r4agent.item import Item
 from r4agent.textworld import Clip, make_clip
 from r4agent.textworld.levels import LEVELS
 from r4agent.textworld.stage import holds
-from r4agent.textworld.world import Ink
+from r4agent.textworld.world import Ink, Sprite
 
-CLIPS = [(level, seed) for level in LEVELS for seed in range(4)]
+CLIPS = [(level, seed) for level in LEVELS if level != 1 for seed in range(4)]
 
 
 @pytest.fixture(scope="module", params=CLIPS, ids=lambda pair: f"level{pair[0]}-seed{pair[1]}")
@@ -26,11 +26,15 @@ def test_the_box_is_the_ink_of_the_text_drawn_alone(clip: Clip) -> None:
     for ink in (paint for paint in clip.paints if isinstance(paint, Ink)):
         for shown in clip.texts[ink.text].shown:
             if ink.first <= shown.first < ink.stop:
-                page = Image.new("L", (clip.size.width, clip.size.height))
-                ImageDraw.Draw(page).text((ink.x, ink.y), ink.string, 255, ink.face.at(ink.size), "ls")
-                drawn = page.point(lambda value: 255 * (value > 32)).getbbox()
+                left, top = shown.box[0] - 40, shown.box[1] - 40
+                page = Image.new("RGB", (shown.box[2] - left + 40, shown.box[3] - top + 40))
+                alone = replace(ink, x=ink.x - left, y=ink.y - top, fill=(255, 255, 255))
+                if isinstance(ink, Sprite):
+                    alone = replace(alone, view=None)
+                alone.draw(page, ImageDraw.Draw(page))
+                drawn = page.convert("L").point(lambda value: 255 * (value > 32)).getbbox()
                 assert drawn is not None
-                assert np.abs(np.subtract(drawn, shown.box)).max() <= 1, ink.string
+                assert np.abs(np.subtract(drawn, np.subtract(shown.box, (left, top) * 2))).max() <= 1
 
 
 def without(clip: Clip, number: int) -> Clip:
@@ -47,7 +51,7 @@ def test_a_text_changes_pixels_in_its_box_within_its_span_and_nowhere_else(clip:
     for number in range(0, len(clip.texts), max(1, len(clip.texts) // 12)):
         text, bare = clip.texts[number], without(clip, number)
         drawn = [p for p in clip.paints if isinstance(p, Ink) and p.text == number]
-        for shown in text.shown:
+        for shown in text.shown[:: max(1, len(text.shown) // 3)]:
             for index in {shown.first, shown.stop - 1}:
                 changed = difference(clip, bare, index)
                 assert changed is not None, f"{text.string} is not in frame {index}"

@@ -109,7 +109,7 @@ def test_worlds_of_other_seeds_share_no_clip(world: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("level", "n", "seed", "message"),
     [
-        (5, 1, 0, r"level 5: the text world has levels 0, 2; choose one"),
+        (5, 1, 0, r"level 5: the text world has levels 0, 1, 2, 3; choose one"),
         (0, 0, 0, r"n 0: must be 1 to"),
         (0, 1, -4, r"seed -4: must be 0 or more"),
     ],
