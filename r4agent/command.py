@@ -1,4 +1,4 @@
-"""The command `r4`: ask, view, textworld, clean, doctor.
+"""The command `r4`: ask, eval, compare, view, textworld, clean, doctor.
 
 Promises: what a program reads goes to standard output, progress and errors to standard error; progress
 is drawn on a terminal only; errors are one line; the exit code says what happened:

@@ -5,7 +5,7 @@ M4-ViteVQA (bytedance/VTVQA, evaluator.py, classes STVQAAccuracyEvaluator and ST
 included, so that figures can be put beside published ones; f1 is SQuAD's.
 Does not: understand. A right answer in a long sentence scores 0 in exact match.
 
-The oddities are named below where they are done, and in docs/metrics.md with how often they matter.
+The oddities are named where they are done, and in docs/metrics.md beside other implementations.
 """
 
 import re

@@ -40,8 +40,9 @@ def row(id: str, right: float | None, **more: Any) -> Row:
 
 
 def failed(id: str, **more: Any) -> Row:
-    return row(id, 0.0, status="failed", error="the engine died", **more).model_copy(
-        update={"scores": {}, "cost": {}}
+    """A failed row with figures in it, which must not count."""
+    return row(
+        id, 0.0, status="failed", error="the engine died", cost={"turns": 99.0}, supported="no", **more
     )
 
 
