@@ -30,10 +30,10 @@ def read_episode(path: Path) -> tuple[Episode, str | None]:
     """The episode, and what is wrong with its file, if anything."""
     try:
         return Episode.read(path), None
-    except RunError as error:
+    except (RunError, KeyError, TypeError, ValueError) as error:  # the latter: lines with other keys
         lines = _whole_lines(path)
         if not lines or lines[0].get("type") != "episode" or lines[0].get("schema") != SCHEMA:
-            raise
+            raise RunError(one_line(error)) from error
         messages = tuple(line for line in lines if line.get("type") == "message")
         ends = [line for line in lines if line.get("type") == "end"]
         return Episode(path, lines[0], messages, ends[-1] if ends else None), one_line(error)

@@ -90,6 +90,7 @@ class Turn:
 
     number: int
     did: str
+    is_call: bool
     thought: str
     call: str
     answer: str
@@ -142,6 +143,7 @@ class Story:
     summary: str
     prompt: str
     pictures: tuple[Picture, ...]
+    tools: frozenset[str]
     details: tuple[tuple[str, str], ...]
 
 
@@ -209,6 +211,7 @@ class _Teller:
             summary=self._summary(turns),
             prompt="\n\n".join(_text(line) for line in self.episode.messages if line["role"] == "system"),
             pictures=tuple(sight.picture for sight in self.sights.values()),
+            tools=frozenset(turn.did for turn in turns if turn.is_call),
             details=tuple(self._details()),
         )
 
@@ -436,7 +439,9 @@ def _turn(line: dict[str, Any], number_: int) -> Turn:
     parts = [seconds(cost["seconds"])] if "seconds" in cost else []
     if cost.get("new_tokens"):
         parts.append(counted(cost["new_tokens"], "token"))
-    return Turn(number_, did, thought, call, answer, problem, ", ".join(parts), ())
+    return Turn(
+        number_, did, isinstance(turn.step, Call), thought, call, answer, problem, ", ".join(parts), ()
+    )
 
 
 def _arguments(arguments: dict[str, Any]) -> str:

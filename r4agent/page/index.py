@@ -1,0 +1,140 @@
+"""The index: a table of many episodes, each with its page, and filters.
+
+Promises: whatever the folder holds is listed or named as unreadable; right and wrong are said only where a
+result file says so; two thousand episodes stay quick, since a page made before is left alone.
+Does not: look deeper than one folder below.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from r4agent import __version__
+from r4agent.episode import Episode
+from r4agent.errors import R4Error, UsageError, one_line
+from r4agent.evaluation.results import Results
+from r4agent.page.episode_page import Judged
+from r4agent.page.pages import Job, write_pages
+from r4agent.page.reading import kind_of, read_episode
+from r4agent.page.render import made_by, render, write
+from r4agent.page.results_page import judged, write_results_page
+from r4agent.page.story import tell
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One episode in the table. judged: right, wrong, or "" where it is not known."""
+
+    href: str
+    question: str
+    answer: str | None
+    media: str
+    status: str
+    judged: str
+    supported: str
+    tools: tuple[str, ...]
+    turns: int
+    pictures: int
+    seconds: float
+    date: str
+    created: float
+
+
+def write_index(
+    folder: Path, out: Path | None = None, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Path:
+    """Write the index of the episodes in `folder`, and of those that its result files name, into `out`
+    (default: the folder), with a page for each episode and each result file."""
+    out = out or folder
+    logs, results = _found(folder)
+    verdicts = {Path(row.episode).stem: judged(row) for run in results for row in run.rows if row.episode}
+    named = [Path(row.episode) for run in results for row in run.rows if row.episode]
+    logs = list({path.stem: path for path in [*named, *logs]}.values())
+    if not logs and not results:
+        raise UsageError(f"{folder}: no episodes and no results in it; r4 ask and r4 eval write some")
+    rows, problems = _rows(logs, verdicts)
+    jobs = [Job(path, out / "pages" / f"{path.stem}.html", verdicts.get(path.stem)) for path, _ in rows]
+    unmade = write_pages(jobs, progress)
+    broken = {job.log for job in unmade}
+    problems += [f"{job.log.name}: {why}" for job, why in unmade.items()]
+    listed = sorted((row for path, row in rows if path not in broken), key=lambda row: -row.created)
+    evaluations = [_evaluation(run, out) for run in results]
+    return write(out / "index.html", index_page(folder, listed, evaluations, problems))
+
+
+def index_page(
+    folder: Path, listed: list[Listed], evaluations: list[tuple[str, str]], problems: list[str]
+) -> str:
+    """The index itself. evaluations: address and title of each result page."""
+    return render(
+        "index.html",
+        title=f"Episodes: {folder.absolute().name}",
+        stamp=made_by(),
+        scripts=("index.js",),
+        folder=str(folder.absolute()),
+        listed=listed,
+        evaluations=evaluations,
+        problems=problems,
+        statuses=sorted({row.status for row in listed}),
+        tools=sorted({tool for row in listed for tool in row.tools}),
+        known=any(row.judged for row in listed),
+        version=__version__,
+    )
+
+
+def _found(folder: Path) -> tuple[list[Path], list[Results]]:
+    """The episodes and the result files in a folder and in those right below it."""
+    logs, results = [], []
+    for path in sorted({*folder.glob("*.jsonl"), *folder.glob("*/*.jsonl")}):
+        match kind_of(path):
+            case "episode":
+                logs.append(path)
+            case "results":
+                results.append(Results.read(path))
+    return logs, results
+
+
+def _rows(
+    logs: Iterable[Path], verdicts: dict[str, Judged | None]
+) -> tuple[list[tuple[Path, Listed]], list[str]]:
+    rows, problems = [], []
+    for path in logs:
+        try:
+            episode, damage = read_episode(path)
+            rows.append((path, _listed(episode, verdicts.get(path.stem))))
+            if damage:
+                problems.append(damage)
+        except R4Error as error:
+            problems.append(one_line(error))
+    return rows, problems
+
+
+def _listed(episode: Episode, verdict: Judged | None) -> Listed:
+    story = tell(episode)
+    end = episode.end or {}
+    usage = end.get("usage", {})
+    created = float(episode.header.get("created") or 0)
+    return Listed(
+        href=quote(f"pages/{episode.path.stem}.html"),
+        question=story.question,
+        answer=story.answer,
+        media=story.media.rsplit("/", 1)[-1],
+        status=story.status,
+        judged=verdict.css if verdict else "",
+        supported=end.get("supported", "unchecked") if story.answer is not None else "",
+        tools=tuple(sorted(story.tools)),
+        turns=usage.get("turns", len(story.turns)),
+        pictures=usage.get("images", len(story.pictures)),
+        seconds=usage.get("seconds", 0.0),
+        date=time.strftime("%Y-%m-%d %H:%M", time.localtime(created)) if created else "",
+        created=created,
+    )
+
+
+def _evaluation(results: Results, out: Path) -> tuple[str, str]:
+    """Write a result file's page beside the index; its address and title."""
+    name = f"results-{results.path.stem}.html"
+    write_results_page(results, out, name=name)
+    return quote(name), results.title
