@@ -209,6 +209,14 @@ def compare(peer: Peer, questions: Sequence[tuple[str, tuple[str, ...]]]) -> dic
     return {"same": same, "differ": dict(differ), "unexplained": unexplained, "positive": positive}
 
 
+def table_row(peer: Peer, counts: dict[str, object], n: int) -> str:
+    why = "; ".join(f"{quirk}: {count:,}" for quirk, count in counts["differ"].items()) or "none known"
+    return (
+        f"| {peer.metric} | {peer.name} | {n:,} | {counts['positive']:,} | {counts['same']:,} "
+        f"| {why} | {counts['unexplained']} |"
+    )
+
+
 def _equal(one: float | None, other: float | None) -> bool:
     return one is other if one is None or other is None else abs(one - other) < 1e-12
 
@@ -229,12 +237,7 @@ def main() -> None:
     print("| metric | other implementation | pairs | score > 0 | same | differ, by quirk | unexplained |")
     print("|---|---|---|---|---|---|---|")
     for peer in peers:
-        counts = found[peer.name]
-        why = "; ".join(f"{quirk}: {count:,}" for quirk, count in counts["differ"].items()) or "none known"
-        print(
-            f"| {peer.metric} | {peer.name} | {options.n:,} | {counts['positive']:,} | {counts['same']:,} "
-            f"| {why} | {counts['unexplained']} |"
-        )
+        print(table_row(peer, found[peer.name], options.n))
     print(json.dumps({"n": options.n, "seed": options.seed, "peers": found}))
 
 
