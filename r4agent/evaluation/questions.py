@@ -107,9 +107,11 @@ def _rows(path: Path) -> Iterator[Item]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the line"
         raise MediaError(f"{path}:{number}: not a question: {where}: {first['msg']}") from error
-    except (TypeError, KeyError, ValueError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise MediaError(f"{path}: not a text file: {one_line(error)}") from error
+    except KeyError as error:
+        raise MediaError(f"{path}:{number}: not a question: it lacks {error}") from error
+    except UnicodeDecodeError as error:
+        raise MediaError(f"{path}: not a text file: {one_line(error)}") from error
+    except (TypeError, ValueError) as error:
         raise MediaError(f"{path}:{number}: not a question: {one_line(error)}") from error
     except OSError as error:
         raise MediaError(f"{path}: can't be read: {one_line(error)}") from error
@@ -121,6 +123,9 @@ def _item(row: dict[str, Any]) -> Item:
         raise TypeError("expected an object with id, video or media, question, answers")
     if "video" not in row:
         return Item.model_validate(row)
+    for key in ("answers", "choices"):
+        if not isinstance(row.get(key, []), list):
+            raise TypeError(f"{key}: give a list of strings")
     known = {"text_height": row.get("text_h_px"), "category": row.get("category", Path(row["video"]).stem)}
     return Item(
         id=row["id"],

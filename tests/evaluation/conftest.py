@@ -1,0 +1,48 @@
+"""What tests of evaluation share: a home of their own, and questions that need no reading."""
+
+from pathlib import Path
+
+import pytest
+
+from r4agent.evaluation import Questions, of_textworld
+
+POLICY = """
+import time
+from r4agent import ScriptedPolicy
+
+def slow(messages):
+    time.sleep(0.05)
+    return "<not_found>too small</not_found>"
+
+class Always(ScriptedPolicy):
+    replies: list = [slow]
+
+def always():
+    return Always()
+
+def broken():
+    return ScriptedPolicy(replies=[])
+"""
+
+
+@pytest.fixture
+def r4_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("R4_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def policies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path with the module `scripted_for_eval`: `always` says not found, `broken` fails."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "scripted_for_eval.py").write_text(POLICY)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def signs() -> Questions:
+    """Six questions about six clips of level 0."""
+    return of_textworld(level=0, n=6, seed=3)

@@ -1,0 +1,218 @@
+"""Runs: each question once, whatever is killed; failures apart; what a control costs."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r4agent import Budget, RunError, ScriptedPolicy, UsageError
+from r4agent.evaluation import Questions, Results, Subject, evaluate, summary
+from r4agent.evaluation import run as module
+from r4agent.evaluation.subject import equal_pixels
+from r4agent.geometry import QWEN2_5_VL
+
+pytestmark = pytest.mark.usefixtures("r4_home")
+NOT_FOUND = "<not_found>too small</not_found>"
+LOOK = '<tool_call>{"name": "select_frames", "arguments": {"times": [1.0, 2.0]}}</tool_call>'
+
+
+def scripted(*replies: Any) -> Subject:
+    return Subject(policy=ScriptedPolicy(replies=replies))
+
+
+def test_every_question_is_a_row_with_scores_and_costs(signs: Questions) -> None:
+    seen: list[tuple[int, int]] = []
+    results = evaluate(signs, scripted(LOOK, NOT_FOUND), progress=lambda *at: seen.append(at))
+    assert seen == [(n, 6) for n in range(1, 7)]
+    assert [row.id for row in results.rows] == [item.id for item in signs.items]
+    assert results.finished
+    for row in results.rows:
+        assert (row.status, row.answer, row.scores["exact_match"]) == ("refused", None, 0)
+        assert row.scores["evidence_recall"] == 0
+        assert (row.cost["turns"], row.cost["images"], row.cost["decoded_frames"]) == (2, 10, 10)
+        assert row.cost["megapixels"] == pytest.approx(10 * 448 * 252 / 1e6, rel=2)
+        assert Path(row.episode).is_file()
+    header = results.header
+    assert header["config"]["budget"]["turns"] == 8
+    assert "select_frames" in header["prompt"]
+    assert header["questions"] == signs.header()
+    assert {"r4agent", "langgraph", "pillow"} <= set(header["versions"])
+
+
+def test_a_failed_question_is_no_wrong_answer_and_is_tried_again(signs: Questions) -> None:
+    calls = Counter[str]()
+
+    def flaky(messages: list[Any]) -> str:
+        calls["all"] += 1
+        if calls["all"] == 3:
+            raise ConnectionError("the server went away")
+        return NOT_FOUND
+
+    subject = scripted(flaky)
+    results = evaluate(signs, subject)
+    failed = [row for row in results.rows if row.failed]
+    assert [row.id for row in failed] == [signs.items[2].id]
+    assert "the server went away" in str(failed[0].error)
+    assert Path(failed[0].episode).is_file()
+    assert failed[0].scores == {}
+    assert summary(results)["scored"] == 5
+    again = evaluate(signs, subject, resume=True)
+    assert again.path == results.path
+    assert again.finished
+    assert calls["all"] == 7
+    assert summary(again)["statuses"] == {"refused": 6}
+
+
+def test_five_failures_in_a_row_stop_the_run_and_keep_what_was_scored(signs: Questions) -> None:
+    calls = Counter[str]()
+
+    def dying(messages: list[Any]) -> str:
+        calls["all"] += 1
+        if calls["all"] > 1:
+            raise ConnectionError("dead")
+        return NOT_FOUND
+
+    with pytest.raises(RunError, match=r"5 questions failed in a row, the last with: .*dead"):
+        evaluate(signs, scripted(dying))
+    assert calls["all"] == 6
+
+
+def test_resume_goes_on_only_with_the_same_questions_config_and_versions(
+    signs: Questions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate(signs, scripted(NOT_FOUND))
+    assert evaluate(signs, scripted(NOT_FOUND), resume=True).path == first.path
+    assert evaluate(signs, scripted(NOT_FOUND)).path != first.path
+    other = Subject(policy=ScriptedPolicy(replies=[NOT_FOUND]), budget=Budget(turns=3))
+    assert evaluate(signs, other, resume=True).path != first.path
+    fewer = Questions(signs.name, signs.items[:3], signs.seed)
+    assert evaluate(fewer, scripted(NOT_FOUND), resume=True).path != first.path
+    monkeypatch.setattr(module, "versions", lambda: {"r4agent": "9"})
+    with pytest.raises(RunError, match="begun with other versions"):
+        evaluate(signs, scripted(NOT_FOUND), resume=True)
+
+
+def test_equal_pixels_sees_at_most_what_rumination_cost_and_nearly_all_of_it(signs: Questions) -> None:
+    policy = ScriptedPolicy(replies=[LOOK, NOT_FOUND])
+    control = evaluate(signs, Subject(policy=policy, control="equal-pixels"))
+    folder = control.path.parent
+    (baseline,) = [Results.read(p) for p in folder.glob("*.jsonl") if p != control.path]
+    assert baseline.header["config"]["control"] is None
+    assert control.header["config"]["graph"] == "single_pass"
+    costs = {row.id: row.cost["image_tokens"] for row in baseline.rows}
+    for row in control.rows:
+        assert 0.9 * costs[row.id] <= row.cost["image_tokens"] <= costs[row.id]
+        assert row.cost["turns"] == 1
+    evaluate(signs, Subject(policy=policy, control="equal-pixels"))
+    assert len(list(folder.glob("*.jsonl"))) == 3  # the run of rumination was there
+
+
+def test_equal_pixels_adds_frames_where_the_source_has_no_more_pixels(signs: Questions) -> None:
+    (row, *_) = evaluate(signs, scripted(LOOK, NOT_FOUND)).rows
+    rich = row.model_copy(update={"cost": row.cost | {"image_tokens": 30_000.0}})
+    budget = equal_pixels(rich, Budget(), QWEN2_5_VL)
+    assert budget.images == budget.overview_images == -(-30_000 // budget.overview_tokens)
+    assert budget.overview_tokens <= Budget().picture_tokens
+    poor = equal_pixels(row, Budget(), QWEN2_5_VL)
+    assert poor.overview_images == 8
+
+
+def test_arguments_that_can_not_be(signs: Questions) -> None:
+    with pytest.raises(UsageError, match="leave single pass out"):
+        Subject(single_pass=True, control="no-tool")
+    with pytest.raises(UsageError, match="workers 0"):
+        evaluate(signs, workers=0)
+    with pytest.raises(UsageError, match="MODULE:NAME"):
+        evaluate(signs, scripted(NOT_FOUND), workers=2)
+
+
+def run_eval(*more: str) -> "subprocess.Popen[str]":
+    command = [
+        sys.executable,
+        "-m",
+        "r4agent",
+        "eval",
+        "textworld",
+        "--level",
+        "0",
+        "--n",
+        "8",
+        "--seed",
+        "3",
+    ]
+    policy = ["--policy", "scripted_for_eval:always", "--json", "--resume"]
+    return subprocess.Popen(
+        [*command, *policy, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_kill_9_loses_nothing_and_counts_nothing_twice(policies: Path, r4_home: Path, workers: str) -> None:
+    """The main process alone is killed, at random moments; its workers must end by themselves."""
+    rng, kills, promised = random.Random(workers), 0, set[str]()
+    while kills < 5:
+        with run_eval("--workers", workers) as running:
+            path = None
+            until = time.monotonic() + 4 + 4 * rng.random()
+            while time.monotonic() < until and running.poll() is None:
+                time.sleep(0.01)
+                path = next((r4_home / "results").glob("*.jsonl"), None)
+                if path and len(Results.read(path).rows) > len(promised) + rng.randint(0, 2):
+                    break
+            if running.poll() is not None:
+                break
+            os.kill(running.pid, signal.SIGKILL)
+        kills += 1
+        assert path
+        rows = {row.id for row in Results.read(path).scored}
+        assert promised <= rows
+        promised |= rows
+        assert workers_end(running.pid)
+    assert kills >= 2
+    with run_eval("--workers", workers) as last:
+        out, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors
+    assert json.loads(out.splitlines()[-1])["statuses"] == {"refused": 8}
+    (path,) = (r4_home / "results").glob("*.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    counts = Counter(line["id"] for line in lines if line["type"] == "row")
+    assert len(counts) == 8
+    assert set(counts.values()) == {1}
+
+
+def workers_end(session: int) -> bool:
+    """Whether every process of the session is gone within ten seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            os.killpg(session, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_policy_that_fails_in_workers_says_why(policies: Path) -> None:
+    with run_eval("--workers", "2", "--policy", "scripted_for_eval:broken") as running:
+        _, errors = running.communicate(timeout=120)
+    assert running.returncode == RunError.exit_code
+    assert "the script has 0 replies" in errors
+    assert errors.count("\n") == 1
+    with run_eval("--workers", "2", "--policy", "nowhere:at_all") as running:
+        _, errors = running.communicate(timeout=120)
+    assert running.returncode == 4
+    assert "nowhere" in errors
+    assert errors.count("\n") == 1
