@@ -85,13 +85,14 @@ def twin(rng: Random, value: str) -> str:
 
 
 class Values:
-    """Makes values by label, now and then one that differs from the label's last in one character."""
+    """Makes values by label, now and then, by a chance of `near`, one that differs from the label's last in
+    one character."""
 
-    def __init__(self, rng: Random) -> None:
-        self._rng, self._last = rng, dict[str, str]()
+    def __init__(self, rng: Random, near: float = 0.25) -> None:
+        self._rng, self._near, self._last = rng, near, dict[str, str]()
 
     def make(self, label: str, value: Value) -> str:
         rng, last = self._rng, self._last
-        made = twin(rng, last[label]) if label in last and rng.random() < 0.25 else value(rng)
+        made = twin(rng, last[label]) if label in last and rng.random() < self._near else value(rng)
         last[label] = made
         return made

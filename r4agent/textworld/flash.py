@@ -1,7 +1,7 @@
 """Captions that flash up: a place and a code, for 0.2 to 0.6 seconds.
 
-Promises: where a place flashes twice, its codes differ and the question says which time is meant. They do
-not overlap in time. Does not: fade.
+Promises: each code flashes once. Where a place flashes twice, the question says which time
+is meant. They do not overlap in time. Does not: fade.
 """
 
 from random import Random
@@ -23,9 +23,11 @@ def flashes(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     twice = rng.random() < 0.6
     if twice:  # the first place comes again
         places[rng.randint(1, count - 1)] = places[0]
-    code, seen = "", list[str]()
+    codes, seen = [_code(rng)], list[str]()
     for i, place in enumerate(places):
-        code = twin(rng, code) if code and rng.random() < 0.5 else _code(rng)
+        while (code := twin(rng, codes[-1]) if rng.random() < 0.5 else _code(rng)) in codes:
+            pass
+        codes.append(code)
         length = max(round(rng.uniform(0.2, 0.6) * stage.fps), -(-stage.fps // 5))
         first = frames[0] + i * share + rng.randint(0, max(0, share - length - 1))
         which = ""

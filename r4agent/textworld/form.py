@@ -1,6 +1,7 @@
 """A settings window whose sections are opened one after another.
 
-Promises: a value stands beside its label, in its own section only. Does not: click or type.
+Promises: a value stands beside its label, in its own section only. Sections share some labels.
+Does not: click or type.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,7 @@ SECTIONS: dict[str, dict[str, Value]] = {
     "Network": {
         "Network name": lambda rng: f"{rng.choice(SHORT_WORDS).capitalize()} Guest {rng.randint(2, 99)}",
         "IP address": lambda rng: f"192.168.{rng.randint(0, 250)}.{rng.randint(2, 250)}",
+        "Device name": lambda rng: f"{rng.choice(SHORT_WORDS)}-{rng.randint(2, 99)}",
         "Gateway": lambda rng: f"172.16.{rng.randint(0, 250)}.{rng.randint(2, 250)}",
         "Signal": lambda rng: f"-{rng.randint(31, 89)} dBm",
     },
@@ -45,8 +47,10 @@ SECTIONS: dict[str, dict[str, Value]] = {
     },
     "Printer": {
         "Model": lambda rng: f"LX-{rng.randint(200, 990)}",
+        "Serial number": _serial,
         "Pages printed": lambda rng: str(rng.randint(1200, 98000)),
         "Toner left": lambda rng: f"{rng.randint(3, 97)} %",
+        "IP address": lambda rng: f"192.168.{rng.randint(0, 250)}.{rng.randint(2, 250)}",
         "Location": lambda rng: f"{rng.choice(CITIES)}, floor {rng.randint(2, 30)}",
     },
 }
@@ -91,5 +95,7 @@ def _section(
     for i, (label, make) in enumerate(SECTIONS[name].items()):
         base = top + i * step + style.size
         stage.text(frames, (left, base), label, style.tinted(dim), "form label", label)
-        number = stage.text(frames, (values, base), make(rng), style, "form value", f"{label} in {name}")
+        number = stage.text(
+            frames, (values, base), make(rng), style, "form value", f"{label} in {name}", label
+        )
         stage.ask(f"What is the '{label}' in the {name} settings?", "form value", number)

@@ -2,7 +2,8 @@
 
 Promises: a clip has eight signs of eight colours in eight equal slots. A sign stands in the middle of its
 slot, so an overview of eight frames, one from the middle of each eighth, shows each colour. The colour can
-be seen in a thumbnail of 448 pixels; the text is at most 3.6 pixels high there and at least 9 in the source.
+be seen in a thumbnail of 448 pixels; the text is at most 3.6 pixels high there and at least 10 in the source.
+Some codes differ from another sign's in one character.
 Does not: move anything, or use a colour twice in a clip.
 """
 
@@ -11,6 +12,7 @@ from random import Random
 
 from r4agent.geometry import Size
 from r4agent.item import Item
+from r4agent.textworld.facts import twin
 from r4agent.textworld.fonts import plain_fonts
 from r4agent.textworld.stage import Frames, Stage, Style
 from r4agent.textworld.words import CODE_LETTERS, SHORT_WORDS
@@ -29,8 +31,8 @@ COLOURS: dict[str, Colour] = {
     "white": (250, 250, 250),
     "black": (15, 15, 15),
 }
-SIZES = (Size(1152, 648), Size(1280, 720), Size(1472, 828))
-THUMBNAIL, HIDDEN, READABLE = 448, 3.6, 9
+SIZES = (Size(1280, 720), Size(1408, 792), Size(1472, 828))
+THUMBNAIL, HIDDEN, READABLE = 448, 3.6, 10
 
 ASK_COLOUR = (
     "What does the {} sign say?",
@@ -94,7 +96,10 @@ def _strings(rng: Random, count: int) -> list[str]:
     """Different short words and codes of one to eight characters; none differs by case only."""
     chosen: dict[str, str] = {}
     while len(chosen) < count:
-        if rng.random() < 0.35:
+        codes = [code for code in chosen.values() if len(code) > 2 and not code.isalpha()]
+        if codes and rng.random() < 0.2:
+            string = twin(rng, codes[-1])
+        elif rng.random() < 0.35:
             word = rng.choice(SHORT_WORDS)
             string = rng.choice((word, word.upper(), word.capitalize()))
         else:

@@ -38,7 +38,7 @@ def level1(seed: int) -> Document:
     stage = Stage(1, seed, paper.pixels, fps=0, frames=0)
     write, ask_in_vain = KINDS[name]
     write(stage, rng, pages)
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         ask_in_vain(stage, rng)
     scan = _scan(rng) if stage.frames <= SCANNED and name != "deck" and rng.random() < 0.3 else None
     texts, items = stage.finish(PER_KIND)

@@ -42,7 +42,7 @@ def level3(seed: int) -> Clip:
     flashes(stage, rng, whole, (0, 0, wide, high - band))
     if rng.random() < 0.6:
         ticker(stage, rng, whole, (0, high - band, wide, high))
-    if rng.random() < 0.3:
+    if rng.random() < 0.5:
         _ask_in_vain(stage, rng)
     return stage.clip(PER_KIND)
 

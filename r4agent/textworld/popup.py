@@ -1,11 +1,12 @@
 """Transient things that lie over the desktop of level 2: toasts, dialogs and tooltips, 0.3–1.5 s each.
 
-Promises: one at a time, each on a subject of its own, the first one shorter than a second. What it covers
-is not shown meanwhile. Does not: fade in or slide.
+Promises: one at a time, the first one shorter than a second. What it covers is not shown meanwhile. Two may
+be on one subject and say different things; the question then says which is meant. Does not: fade in or slide.
 """
 
 from collections.abc import Iterator
 from random import Random
+from typing import NamedTuple
 
 from r4agent.textworld.fonts import plain_fonts
 from r4agent.textworld.stage import Frames, Stage, Style
@@ -20,14 +21,27 @@ SUBJECTS = (
 METRICS = ("load", "visits", "price", "heat", "flow", "noise", "speed", "demand")
 
 
+class Topic(NamedTuple):
+    """What a pop-up is about. which: "first " or "second " where there are two about it."""
+
+    subject: str
+    which: str = ""
+
+
 def popups(stage: Stage, rng: Random, area: Corners) -> list[str]:
     """Two to five of them over the whole clip, inside `area`; returns their subjects."""
     spans = list(_spans(rng, stage))
     subjects = rng.sample(SUBJECTS, len(spans))
-    for frames, subject in zip(spans, subjects, strict=True):
+    makers = [rng.choice((_notice, _notice, _counter, _tooltip)) for _ in spans]
+    topics = [Topic(subject) for subject in subjects]
+    if makers[0] is not _tooltip and rng.random() < 0.5:  # the first one comes again, with other words
+        again = rng.randint(1, len(spans) - 1)
+        makers[again] = makers[0]
+        topics[0], topics[again] = Topic(subjects[0], "first "), Topic(subjects[0], "second ")
+    for frames, topic, make in zip(spans, topics, makers, strict=True):
         theme = rng.choice(THEMES)
         style = Style(rng.choice(upright()), rng.randint(13, 18), theme.ink)
-        rng.choice((_notice, _notice, _counter, _tooltip))(stage, rng, frames, area, subject, style, theme)
+        make(stage, rng, frames, area, topic, style, theme)
     return subjects
 
 
@@ -61,9 +75,10 @@ def _sentence(rng: Random, subject: str) -> str:
 
 
 def _notice(
-    stage: Stage, rng: Random, frames: Frames, area: Corners, subject: str, style: Style, theme: Theme
+    stage: Stage, rng: Random, frames: Frames, area: Corners, topic: Topic, style: Style, theme: Theme
 ) -> None:
     """A toast in a corner or a dialog in the middle: a title and a sentence, sometimes two buttons."""
+    subject, which = topic
     body = _sentence(rng, subject)
     dialog = rng.random() < 0.4
     bold = Style(rng.choice([f for f in plain_fonts() if "bold" in f.name.lower()] or plain_fonts()),
@@ -76,8 +91,8 @@ def _notice(
     stage.shape(frames, (left, top, left + width, top + height), theme.ground, theme.dim, radius=8)
     x, y = left + 2 * style.size, top + style.size // 2 + style.line
     stage.text(frames, (x, y), title, bold, "pop-up title", subject)
-    number = stage.text(frames, (x, y + style.line), body, style, "pop-up", f"body of {subject}")
-    stage.ask(f"What does the pop-up about '{subject}' say?", "pop-up text", number)
+    number = stage.text(frames, (x, y + style.line), body, style, "pop-up", f"body of {subject}", subject)
+    stage.ask(f"What does the {which}pop-up about '{subject}' say?", "pop-up text", number)
     if dialog:
         for i, word in enumerate(("Cancel", "OK")):
             edge = left + width - (190 - 92 * i)
@@ -90,9 +105,10 @@ def _notice(
 
 
 def _counter(
-    stage: Stage, rng: Random, frames: Frames, area: Corners, subject: str, style: Style, theme: Theme
+    stage: Stage, rng: Random, frames: Frames, area: Corners, topic: Topic, style: Style, theme: Theme
 ) -> None:
     """A toast with a number in it that is asked for."""
+    subject, which = topic
     label, value = f"{subject.capitalize()} ticket", str(rng.randint(1000, 99_999))
     width = style.width(f"{label}  {value}") + 4 * style.size
     left, top = _corner(rng, area, width, 2 * style.line, middle=False)
@@ -101,13 +117,13 @@ def _counter(
     stage.text(frames, (left + 2 * style.size, base), label, style, "pop-up title", subject)
     at = (left + width - 2 * style.size - style.width(value), base)
     number = stage.text(
-        frames, at, value, style.tinted(theme.accent), "pop-up number", f"number of {subject}"
+        frames, at, value, style.tinted(theme.accent), "pop-up number", f"number of {subject}", subject
     )
-    stage.ask(f"What number does the '{subject} ticket' pop-up show?", "pop-up number", number)
+    stage.ask(f"What number does the {which}'{subject} ticket' pop-up show?", "pop-up number", number)
 
 
 def _tooltip(
-    stage: Stage, rng: Random, frames: Frames, area: Corners, subject: str, style: Style, theme: Theme
+    stage: Stage, rng: Random, frames: Frames, area: Corners, topic: Topic, style: Style, theme: Theme
 ) -> None:
     """A small box beside the pointer: a label and a value."""
     label, value = (
@@ -118,7 +134,7 @@ def _tooltip(
     left, top = _corner(rng, area, width, style.line + 6, middle=True)
     stage.shape(frames, (left, top, left + width, top + style.line + 6), theme.ground, theme.dim)
     base = top + style.line
-    stage.text(frames, (left + style.size // 2, base), f"{label}:", style, "tooltip label", subject)
+    stage.text(frames, (left + style.size // 2, base), f"{label}:", style, "tooltip label", topic.subject)
     at = (left + width - style.size // 2 - style.width(value), base)
     number = stage.text(frames, at, value, style, "tooltip", f"value of {label}")
     stage.ask(f"What value does the tooltip '{label}' show?", "tooltip value", number)

@@ -14,6 +14,7 @@ from r4agent.textworld.world import Corners
 Row = tuple[str, str, str]
 """What stands left, what stands right, and the question that the right side answers; all empty: a rule."""
 
+SUMS = ("Subtotal", "Tax", "TOTAL", "Cash", "Change")
 INK, PAPER, EDGE = (40, 40, 44), (250, 249, 243), (190, 188, 180)
 
 
@@ -38,8 +39,10 @@ def receipt(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
         if name:
             stage.text(frames, (inner[0], y), name, style, "receipt label", name)
             at = (inner[1] - style.width(value), y)
-            number = stage.text(frames, at, value, style, "receipt value", f"value of {name}")
-            stage.ask(question, "receipt price" if name in GOODS else "receipt value", number)
+            kind = "receipt price" if name in GOODS else "receipt value"
+            alike = kind if name in (*GOODS, *SUMS) else ""
+            number = stage.text(frames, at, value, style, "receipt value", f"value of {name}", alike)
+            stage.ask(question, kind, number)
         else:
             rule = y - style.size // 2
             stage.shape(frames, (inner[0], rule, inner[1], rule + 1), EDGE)

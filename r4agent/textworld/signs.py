@@ -18,9 +18,11 @@ def signs(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     """Three to six signs, each for a part of `frames`, in lanes of `area`."""
     colours = rng.sample(sorted(COLOURS), rng.randint(3, 6))
     lane = (area[3] - area[1]) // len(colours)
-    code = ""
+    codes = [_code(rng)]
     for i, colour in enumerate(colours):
-        code = twin(rng, code) if code and rng.random() < 0.5 else _code(rng)
+        while (code := twin(rng, codes[-1]) if rng.random() < 0.5 else _code(rng)) in codes:
+            pass
+        codes.append(code)
         length = min(frames[1] - frames[0], rng.randint(stage.fps, 4 * stage.fps))
         first = rng.randint(frames[0], frames[1] - length)
         box = area[0], area[1] + i * lane, area[2], area[1] + (i + 1) * lane

@@ -1,13 +1,14 @@
 """A window with a table that turns its pages.
 
 Promises: a row stands on one page only; each cell that is asked for is named by its row's first cell and
-its column's heading. Does not: sort, scroll or merge cells.
+its column's heading; cells of a column may differ in one character. Does not: sort, scroll or merge cells.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
+from r4agent.textworld.facts import Values
 from r4agent.textworld.stage import Frames, Stage, Style
 from r4agent.textworld.window import THEMES, Theme, bar_height, inset, settle, text_style, window
 from r4agent.textworld.words import CITIES, GOODS, NAMES
@@ -121,13 +122,13 @@ def table(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     for left, heading in zip(lefts, headings, strict=True):
         tinted = style.tinted(theme.dim)
         stage.text(frames, (left + 6, y0 + _middle(step, style)), heading, tinted, "heading", heading)
-    names = sheet.names(rng)
+    names, values = sheet.names(rng), Values(rng, 0.15)
     pages = min(rng.randint(1, 3), len(names) // 4, (frames[1] - frames[0]) // stage.fps)
     for page in range(pages):
         shown = _share(frames, page, pages)
         some = names[page * len(names) // pages : (page + 1) * len(names) // pages][:rows]
         for i, name in enumerate(some):
-            _row(stage, rng, shown, (lefts, y0 + step * (i + 1), x1, step), name, sheet, style, theme)
+            _row(stage, rng, shown, (lefts, y0 + step * (i + 1), x1, step), name, values, sheet, style, theme)
 
 
 def _share(frames: Frames, page: int, pages: int) -> Frames:
@@ -146,6 +147,7 @@ def _row(
     frames: Frames,
     place: tuple[list[int], int, int, int],
     name: str,
+    values: Values,
     sheet: Sheet,
     style: Style,
     theme: Theme,
@@ -156,6 +158,7 @@ def _row(
     accent = style.tinted(theme.accent)
     stage.text(frames, (lefts[0] + 6, base), name, accent, "row name", name)
     for left, (heading, make) in zip(lefts[1:], sheet.columns.items(), strict=True):
-        number = stage.text(frames, (left + 6, base), make(rng), style, "cell", f"{heading} of {name}")
+        value = values.make(heading, make)
+        number = stage.text(frames, (left + 6, base), value, style, "cell", f"{heading} of {name}")
         words = f"In the table '{sheet.title}', what stands under '{heading}' for {name}?"
         stage.ask(words, "table cell", number)

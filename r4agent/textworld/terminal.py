@@ -99,7 +99,8 @@ def _print(
         before += run.string
         (frames, row), *moved = track
         at, tinted = (x, origin[1] + row * style.line), style.tinted(_tint(run.tint, theme))
-        number = stage.text(frames, at, string, tinted, timed.line.kind, f"line {timed.row + 1}")
+        role, alike = f"line {timed.row + 1}", run.ask[1] if run.ask else ""
+        number = stage.text(frames, at, string, tinted, timed.line.kind, role, alike)
         for later, row in moved:
             stage.again(number, later, (x, origin[1] + row * style.line))
         if run.ask:

@@ -47,7 +47,7 @@ def test_the_middle_of_each_eighth_shows_a_sign_of_its_own(clip: Clip) -> None:
 
 def test_text_is_too_small_for_a_thumbnail_and_large_enough_in_the_source(clip: Clip) -> None:
     for text in clip.texts:
-        assert text.height >= 9
+        assert text.height >= 10
         assert text.height * 448 / clip.size.width <= 3.6
 
 
