@@ -18,7 +18,7 @@ UNITS = ("kPa", "rpm", "mV", "l/s", "ppm")
 def gauges(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     """Two boards, one above the other, in `area`."""
     middle = (area[1] + area[3]) // 2
-    labels = [f"{rng.choice('PTVK')}-{number}" for number in rng.sample(range(10, 99), 24)]
+    labels = [f"{rng.choice('PTVK')}-{number}" for number in rng.sample(range(10, 99), 60)]
     readings: dict[str, str] = {}
     taken: set[str] = set()
     for hall, top, foot in zip(rng.sample(HALLS, 2), (area[1], middle), (middle, area[3]), strict=True):
@@ -39,13 +39,15 @@ def _board(
 ) -> None:
     """Gauges in rows; `readings` holds what the other board shows at a label."""
     ground, ink = contrast(rng)
-    stage.shape(frames, box, ground, ink)
     style = tiny(rng, ink, None, 10, 13)
-    title = box[0] + 12, box[1] + style.line
-    stage.text(frames, title, hall, style, "board title", hall)
     wide = style.width("P-00  99999 kPa") + 2 * style.size
     step = round(style.line * rng.uniform(1.15, 1.5))
-    columns, rows = max(1, (box[2] - box[0] - 16) // wide), (box[3] - box[1]) // step - 2
+    columns = max(1, (box[2] - box[0] - 16) // wide)
+    rows = min((box[3] - box[1]) // step - 2, -(-len(labels) // columns))
+    box = box[0], box[1], box[2], box[1] + step * (rows + 1) + style.line
+    stage.shape(frames, box, ground, ink)
+    title = box[0] + 12, box[1] + style.line
+    stage.text(frames, title, hall, style, "board title", hall)
     for i, label in enumerate(labels[: columns * rows]):
         x = box[0] + 12 + (i % columns) * wide + rng.randint(0, style.size // 2)
         y = box[1] + style.line + step * (i // columns + 1)
@@ -68,8 +70,8 @@ def _reading(rng: Random, other: str | None, taken: set[str]) -> str:
 
 
 def _notes(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
-    """One to three small windows that drift over the boards, empty but for a word."""
-    for word in rng.sample(("Muted", "Paused", "Live", "Zoom"), rng.randint(1, 3)):
+    """Two to five small windows that drift over the boards, empty but for a word."""
+    for word in rng.sample(("Muted", "Paused", "Live", "Zoom", "Draft", "Alarm off"), rng.randint(2, 5)):
         ground, ink = contrast(rng)
         style = tiny(rng, ink, area, 11, 14)
         wide, high = style.width(word) + 60, 2 * style.line

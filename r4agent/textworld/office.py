@@ -4,9 +4,11 @@ Promises: an invoice's sums are right; each paper has a number or a person of it
 for. Does not: run over a page.
 """
 
+from datetime import date, timedelta
 from random import Random
 
 from r4agent.textworld.facts import (
+    MONTHS,
     Fact,
     Value,
     Values,
@@ -20,7 +22,7 @@ from r4agent.textworld.facts import (
     room,
     sites,
     twin,
-)
+)  # fmt: skip
 from r4agent.textworld.paper import BLACK, GREY, PALE, Sheets, look
 from r4agent.textworld.report import FILLER
 from r4agent.textworld.stage import Stage
@@ -46,16 +48,23 @@ def _invoice(sheets: Sheets, rng: Random, values: Values, number: str) -> None:
 
     _letterhead(sheets, rng)
     sheets.heading(f"Invoice {number}", scale=1.7)
-    customer = values.make("customer", person)
+    customer, written = values.make("customer", person), date(2009, 1, 1) + timedelta(rng.randrange(6000))
+    dates = _long(written), _long(written + timedelta(rng.randint(10, 60)))
+    for line in (customer, f"{rng.randint(2, 99)} {rng.choice(sites(rng))}"):
+        sheets.y += sheets.look.text().line
+        sheets.put(sheets.left, sheets.y, line, sheets.look.text(), "address")
+    sheets.y += sheets.look.text().line // 2
+    number_of = "What is the {} number on invoice {{}}?"
     sheets.pairs([
-        ("Date", fact("date", values.make("date", day), "What is the date of invoice {}?")),
-        ("Due on", fact("due", values.make("due", day), "When is invoice {} due?")),
-        ("Customer", fact("customer", customer, "Who is the customer of invoice {}?")),
-        ("Your order", fact("order", values.make("order", code), "What is the order number on invoice {}?")),
+        ("Date", fact("date", dates[0], "What is the date of invoice {}?")),
+        ("Due on", fact("due", dates[1], "When is invoice {} due?")),
+        ("Customer no.", fact("customer", values.make("no.", code), number_of.format("customer"))),
+        ("Your order", fact("order", values.make("order", code), number_of.format("order"))),
+        ("Handled by", fact("clerk", values.make("clerk", person), "Who handled invoice {}?")),
     ])  # fmt: skip
     net, rows = 0, []
-    for name in rng.sample(GOODS, rng.randint(2, 8)):
-        amount, each = rng.randint(2, 60), rng.randint(45, 9999)
+    for name in rng.sample(GOODS, rng.randint(2, 12)):
+        amount, each = rng.randint(11, 480), rng.randint(45, 9999)
         net += amount * each
         words = f"What is the {{}} of '{name}' on invoice {number}?"
         rows.append((name, [
@@ -70,9 +79,16 @@ def _invoice(sheets: Sheets, rng: Random, values: Values, number: str) -> None:
         ("VAT", fact("sum", _money(tax), "How much VAT is on invoice {}?")),
         ("Total", fact("sum", _money(net + tax), "What is the total of invoice {}?")),
     ], share=0.6)  # fmt: skip
-    sheets.paragraph([["Please pay into our account, stating the reference ",
-                       fact("reference", values.make("reference", code),
-                            "Which reference is to be stated when paying invoice {}?"), "."]])  # fmt: skip
+    reference = values.make("reference", code)
+    question = "Which reference is to be stated when paying invoice {}?"
+    sheets.paragraph([("Please pay by the day named above into our account, stating the reference ",
+                       fact("reference", reference, question), "."),
+                      ["Goods remain ours until they are paid for.", ],
+                      ["Complaints can be accepted within a week of delivery only."]])  # fmt: skip
+
+
+def _long(when: date) -> str:
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}"
 
 
 def _money(amount: int) -> str:
@@ -130,6 +146,8 @@ def letters(stage: Stage, rng: Random, pages: int) -> None:
             )
             filler = [[line] for line in rng.sample(FILLER, rng.randint(1, 3))]
             sheets.paragraph([*filler, (before, fact, after)])
+        for _ in range(rng.randint(0, 3)):
+            sheets.paragraph([[line] for line in rng.sample(FILLER, rng.randint(2, 5))])
         sheets.paragraph([["Yours sincerely,"]])
 
 
@@ -179,6 +197,9 @@ def forms(stage: Stage, rng: Random, pages: int) -> None:
                 words = f"What is entered under '{label}' on the form of {name}?"
                 _box(sheets, span, label, Fact(values.make(label, BOXES[label]), words, "form box", label))
         _ticks(sheets, rng)
+        sheets.heading("What happened", scale=1.15)
+        for _ in range(rng.randint(1, 3)):
+            sheets.paragraph([[line] for line in rng.sample(FILLER, rng.randint(2, 5))])
 
 
 def _box(sheets: Sheets, span: tuple[int, int], label: str, value: str | Fact) -> None:
