@@ -102,14 +102,16 @@ def write_results_page(
 def results_page(runs: Sequence[Results], *, linked: Callable[[Row], bool] = lambda row: True) -> str:
     """The page itself. linked: whether a row's episode has a page beside this one."""
     told = [_run(results, linked) for results in runs]
-    names = _short_names([run.title for run in told])
+    about, names = _names(runs)
     stamp = hashlib.sha256(f"{made_by()}{[len(run.results.rows) for run in told]}".encode()).hexdigest()[:16]
     return render(
         "results.html",
-        title=" and ".join(names),
+        title=about,
         stamp=stamp,
         runs=told,
+        about=about,
         names=names,
+        labels=NAMES,
         metrics=[(m, NAMES[m]) for m in METRICS if any(run.figures[m] is not None for run in told)],
         statuses=sorted({status for run in told for status in run.figures["statuses"]}),
         headline=_headline(told, names),
@@ -173,12 +175,16 @@ def _details(results: Results) -> Iterator[tuple[str, str]]:
     yield "file", str(results.path)
 
 
-def _short_names(titles: Sequence[str]) -> list[str]:
-    """The titles, numbered where two are alike."""
-    return [
+def _names(runs: Sequence[Results]) -> tuple[str, list[str]]:
+    """What the page is about, and a name for each run: without the questions where all have the same, and
+    numbered where two are alike."""
+    about = sorted({str(run.header["questions"]["name"]) for run in runs})
+    titles = [run.title.removesuffix(f": {about[0]}") if len(about) == 1 else run.title for run in runs]
+    names = [
         f"{title} ({titles[: at + 1].count(title)})" if titles.count(title) > 1 else title
         for at, title in enumerate(titles)
     ]
+    return " and ".join(about), names
 
 
 def _headline(runs: Sequence[Run], names: Sequence[str]) -> Markup:
