@@ -2,7 +2,7 @@
 
 Promises: a picture is a `data:` address, at most `LONG_SIDE` pixels long; where a run looked at more than
 `ALLOWANCE` pixels all but the evidence are made smaller by one factor, so that a page stays a few megabytes;
-a picture that the store has no more, or that is damaged there, is None and its reason is kept.
+a picture that the store has no more, or that is damaged there, is None.
 Does not: change the store, or show what was not stored.
 """
 
@@ -18,7 +18,8 @@ from r4agent.errors import R4Error
 from r4agent.geometry import Box, convert
 from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture
-from r4agent.page.story import Mark, Proof
+from r4agent.page.sights import Mark
+from r4agent.page.story import Proof
 
 LONG_SIDE = 1280
 ALLOWANCE = 120_000_000  # pixels a page; 840x532 each, that is 268 pictures, 7 MB
@@ -39,7 +40,8 @@ class Shot:
 
 
 class Album:
-    """The pictures of one page. shrunk: percent of their size that pictures are shown at."""
+    """The pictures of one page. thumbs: what the page's style must show, by name. missing: how many of the
+    pictures are not in the store."""
 
     def __init__(self, store: MediaStore, pictures: Iterable[Picture], sharp: Iterable[str] = ()) -> None:
         self.store = store
@@ -50,10 +52,11 @@ class Album:
         self._shots: dict[str, Shot | None] = {}
         self._first: dict[str, str] = {}
         self.thumbs: dict[str, str] = {}
-        self.missing: set[str] = set()
+        self.missing = sum(not _there(store, ref) for ref in areas)
 
     @property
     def shrunk(self) -> int:
+        """Percent of their size that pictures are shown at."""
         return round(100 * self._scale)
 
     def first(self, ref: str, anchor: str) -> str | None:
@@ -101,8 +104,14 @@ class Album:
         try:
             return self.store.get(ref)
         except R4Error:
-            self.missing.add(ref)
             return None
+
+
+def _there(store: MediaStore, ref: str) -> bool:
+    try:
+        return ref in store
+    except R4Error:  # no reference at all
+        return False
 
 
 def _inside(box: Box, around: Box) -> Mark:

@@ -5,59 +5,19 @@ from and the box in it; what is missing in the log is missing here, never guesse
 Does not: load pixels (the album does) or write HTML (the templates do).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-from langchain_core.messages import AIMessage
+from typing import Any
 
 from r4agent.episode import Episode
 from r4agent.errors import R4Error, RunError, one_line
-from r4agent.geometry import Box, Size, convert
-from r4agent.graphs.dialogue import read_reply
+from r4agent.geometry import Box
 from r4agent.media.view import Picture
+from r4agent.page.sights import Mark, Sight, Sights, corners, mark_of
 from r4agent.page.timeline import Timeline, timeline
-from r4agent.page.wording import counted, moment, number, seconds
-from r4agent.protocol import Answer, Call, Malformed, NotFound, parse, unplain
-
-Kind = Literal["overview", "chosen", "region"]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A rectangle on a picture, in percent of its width and height."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """A picture as the policy was shown it. anchor: its id in the page. parent: the picture of the same
-    frame that shows more, where one was seen; mark: this one's region, in the parent or else in the source,
-    whose size `outline` is."""
-
-    anchor: str
-    picture: Picture
-    kind: Kind
-    when: str
-    parent: "Sight | None" = None
-    mark: Mark | None = None
-    outline: Size | None = None
-
-    @property
-    def region(self) -> str:
-        return _corners(self.picture.view.region)
-
-    @property
-    def words(self) -> str:
-        """What the picture is, for those who can't see it."""
-        what = {"overview": "overview frame", "chosen": "frame", "region": "region"}[self.kind]
-        where = f", source pixels {self.region}" if self.kind == "region" else ""
-        return f"{self.picture.name}: {what}, {self.when}{where}"
+from r4agent.page.turns import Observation, Turn, blocks_of, is_picture, text_of, turn_of
+from r4agent.page.wording import counted, number, seconds
+from r4agent.protocol import unplain
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +33,6 @@ class Proof:
     mark: Mark | None
     whole: Sight | None
     whole_mark: Mark | None
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What came back: pictures, and what was said about them."""
-
-    sights: tuple[Sight, ...]
-    said: tuple[str, ...]
-    is_error: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One reply of the policy. did: in a word or two. call: the arguments as text."""
-
-    number: int
-    did: str
-    is_call: bool
-    thought: str
-    call: str
-    answer: str
-    problem: str
-    cost: str
-    observations: tuple[Observation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +114,7 @@ class _Teller:
         self.episode = episode
         self.header = episode.header
         self.media = episode.header["media"]
-        width, height = self.media["size"]
-        self.size = Size(width, height)
-        self.sights: dict[str, Sight] = {}
+        self.sights = Sights(self.media)
 
     def story(self, damage: str | None) -> Story:
         header, end = self.header, self.episode.end or {}
@@ -190,7 +124,7 @@ class _Teller:
         status = end.get("status", "unfinished")
         answer = end.get("answer")
         support = f" {SUPPORT[end['supported']]}" if answer is not None else ""
-        sights = [sight for sight in self.sights.values() if sight.anchor not in history]
+        sights = [sight for sight in self.sights.by_name.values() if sight.anchor not in history]
         return Story(
             id=self.episode.id,
             question=header["question"],
@@ -209,8 +143,8 @@ class _Teller:
             turns=turns,
             costs=tuple(self._costs()),
             summary=self._summary(turns),
-            prompt="\n\n".join(_text(line) for line in self.episode.messages if line["role"] == "system"),
-            pictures=tuple(sight.picture for sight in self.sights.values()),
+            prompt="\n\n".join(text_of(line) for line in self.episode.messages if line["role"] == "system"),
+            pictures=tuple(sight.picture for sight in self.sights.by_name.values()),
             tools=frozenset(turn.did for turn in turns if turn.is_call),
             details=tuple(self._details()),
         )
@@ -227,7 +161,7 @@ class _Teller:
         return notes
 
     def _about(self) -> str:
-        kind, count, size = self.media["kind"], self.media["count"], self.size
+        kind, count, size = self.media["kind"], self.media["count"], self.sights.size
         pixels = f"{size.width} × {size.height}"
         match kind:
             case "pdf":
@@ -244,7 +178,7 @@ class _Teller:
         if self.episode.before:
             for line in self.episode.before.history:
                 self._observation(line)
-        return {sight.anchor for sight in self.sights.values()}
+        return {sight.anchor for sight in self.sights.by_name.values()}
 
     def _earlier(self, proofs: Sequence[Proof], turns: Sequence[Turn]) -> tuple[Earlier, ...]:
         """The thread's earlier questions, each with those of its pictures that this episode refers to."""
@@ -253,8 +187,8 @@ class _Teller:
         used |= {sight.parent.picture.name for sight in shown if sight.parent}
         told, episode = [], self.episode.before
         while episode:
-            names = [b["id"] for line in episode.messages for b in _blocks(line) if _is_picture(b)]
-            mine = tuple(self.sights[name] for name in names if name in used)
+            names = [b["id"] for line in episode.messages for b in blocks_of(line) if is_picture(b)]
+            mine = tuple(self.sights.by_name[name] for name in names if name in used)
             end = episode.end or {}
             told.append(
                 Earlier(
@@ -270,7 +204,7 @@ class _Teller:
         turns: list[Turn] = []
         for line in messages:
             if line["role"] == "ai":
-                turns.append(_turn(line, len(turns) + 1))
+                turns.append(turn_of(line, len(turns) + 1))
             elif line["role"] != "system":
                 observation = self._observation(line)
                 if turns:
@@ -282,80 +216,35 @@ class _Teller:
 
     def _observation(self, line: dict[str, Any]) -> Observation:
         """What a message shows and says; the label before a picture is left out, as its caption says that."""
-        blocks, sights, said = _blocks(line), [], []
-        first = not self.sights
+        blocks, sights, said = blocks_of(line), [], []
+        first = not self.sights.by_name
         for at, block in enumerate(blocks):
-            if _is_picture(block):
-                sights.append(self._sight(Picture.from_block(block), overview=first))
+            if is_picture(block):
+                sights.append(self.sights.add(Picture.from_block(block), overview=first))
             elif block.get("type") == "text" and not (
                 at + 1 < len(blocks)
-                and _is_picture(blocks[at + 1])  # a picture's label; its caption says that
+                and is_picture(blocks[at + 1])  # a picture's label; its caption says that
             ):
                 said.append(unplain(str(block["text"])))
         errors = line.get("status") == "error" or any(text.startswith("Error: ") for text in said)
         return Observation(tuple(sights), tuple(said), errors)
 
-    def _sight(self, picture: Picture, *, overview: bool) -> Sight:
-        view = picture.view
-        parent = self._widest(picture, within=view.region)
-        whole = view.region.corners == self.size.box.corners or (
-            self.media["kind"] in ("pdf", "images") and parent is None
-        )
-        kind: Kind = "overview" if overview else "chosen" if whole else "region"
-        mark = outline = None
-        if kind == "region" and parent is not None:
-            mark = _mark(view.region, parent.picture)
-        elif kind == "region":
-            outline = self.size
-            mark = _percent(convert(view.region, "unit", region=self.size.box, shown=self.size))
-            parent = None
-        sight = Sight(
-            anchor=f"p{len(self.sights) + 1}",
-            picture=picture,
-            kind=kind,
-            when=self._when(view.time, view.frame + 1, view.frame),
-            parent=parent if kind == "region" else None,
-            mark=mark,
-            outline=outline,
-        )
-        self.sights[picture.name] = sight
-        return sight
-
-    def _widest(self, picture: Picture, within: Box) -> Sight | None:
-        """The picture of the same frame, seen so far, that shows most around this region."""
-        same = [s for s in self.sights.values() if s.picture.view.frame == picture.view.frame]
-        wider = [s for s in same if _contains(s.picture.view.region, within)]
-        return max(
-            wider, key=lambda s: (s.picture.view.region.area, s.picture.view.size.pixels), default=None
-        )
-
-    def _when(self, time: float | None, page: int | None, frame: int | None = None) -> str:
-        if time is not None:
-            return moment(time)
-        match self.media["kind"]:
-            case "pdf":
-                return f"page {page}"
-            case "images":
-                return f"picture {page}"
-            case _:
-                return "the picture" if frame in (0, None) else f"frame {frame}"
-
     def _proof(self, place: dict[str, Any]) -> Proof:
         box = Box(*place["box"])
-        sight = self.sights.get(place["view"])
+        sight = self.sights.by_name.get(place["view"])
         if sight is not None and sight.picture.ref != place["image"]:
             sight = None
-        whole = (self._widest(sight.picture, within=sight.picture.view.region) or sight) if sight else None
+        whole = (self.sights.widest(sight.picture) or sight) if sight else None
         inside = sight is not None and box.overlap(sight.picture.view.region) is not None
         return Proof(
-            when=self._when(place["time"], place["page"]),
+            when=self.sights.when(place["time"], place["page"]),
             text=place["text"],
-            box=_corners(box),
+            box=corners(box),
             sight=sight,
             region=box,
-            mark=_mark(box, sight.picture) if sight and inside else None,
+            mark=mark_of(box, sight.picture) if sight and inside else None,
             whole=whole,
-            whole_mark=_mark(box, whole.picture) if whole and inside else None,
+            whole_mark=mark_of(box, whole.picture) if whole and inside else None,
         )
 
     def _costs(self) -> list[Cost]:
@@ -414,90 +303,3 @@ class _Teller:
             ("budget", ", ".join(f"{k} {number(v)}" for k, v in header.get("budget", {}).items())),
         ]
         return [(name, str(value)) for name, value in rows if value]
-
-
-def _turn(line: dict[str, Any], number_: int) -> Turn:
-    message = AIMessage(
-        content=line["content"],
-        tool_calls=line.get("tool_calls") or [],
-        invalid_tool_calls=line.get("invalid_tool_calls") or [],
-    )
-    turn = read_reply(message)
-    did, call, answer, problem = "", "", "", ""
-    match turn.step:
-        case Call(name=name, arguments=arguments):
-            did, call = name, _arguments(arguments)
-        case Answer(text=text):
-            did, answer = "answer", text
-        case NotFound(why=why):
-            did, answer = "not found", why
-        case Malformed(problem=problem):
-            did, call = "malformed reply", str(message.text)
-    said = parse(str(message.text)) if "</" in str(message.text) else turn  # calls are kept apart as well
-    thought = "\n".join(part for part in (*_reasoning(line), said.thought) if part and part != call)
-    cost = line.get("cost", {})
-    parts = [seconds(cost["seconds"])] if "seconds" in cost else []
-    if cost.get("new_tokens"):
-        parts.append(counted(cost["new_tokens"], "token"))
-    return Turn(
-        number_, did, isinstance(turn.step, Call), thought, call, answer, problem, ", ".join(parts), ()
-    )
-
-
-def _arguments(arguments: dict[str, Any]) -> str:
-    """One argument a line, each as JSON."""
-    return "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items())
-
-
-def _reasoning(line: dict[str, Any]) -> list[str]:
-    """What a reasoning model thought, where its chat model keeps that apart from the text."""
-    keys = {"reasoning": "reasoning", "thinking": "thinking"}
-    return [str(b.get(keys[b["type"]], "")) for b in _blocks(line) if b.get("type") in keys]
-
-
-def _blocks(line: dict[str, Any]) -> list[dict[str, Any]]:
-    content = line["content"]
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    return [{"type": "text", "text": block} if isinstance(block, str) else block for block in content]
-
-
-def _is_picture(block: dict[str, Any]) -> bool:
-    return block.get("type") == "image" and "file_id" in block
-
-
-def _text(line: dict[str, Any]) -> str:
-    return "\n".join(str(block["text"]) for block in _blocks(line) if block.get("type") == "text")
-
-
-def _contains(outer: Box, inner: Box) -> bool:
-    """Whether `outer` shows all of `inner`, and more."""
-    return (
-        outer.x0 <= inner.x0
-        and outer.y0 <= inner.y0
-        and outer.x1 >= inner.x1
-        and outer.y1 >= inner.y1
-        and outer.area > inner.area
-    )
-
-
-def _extent(sight: Sight) -> tuple[float, int]:
-    """What decides which of two pictures shows more."""
-    view = sight.picture.view
-    return view.region.area, view.size.pixels
-
-
-def _mark(box: Box, picture: Picture) -> Mark:
-    """A source box on a picture, what lies outside cut off."""
-    view = picture.view
-    inside = box.overlap(view.region) or view.region
-    return _percent(convert(inside, "unit", region=view.region, shown=view.size))
-
-
-def _percent(unit: Box) -> Mark:
-    x0, y0, x1, y1 = (round(100 * v, 3) for v in unit.corners)
-    return Mark(x0, y0, round(x1 - x0, 3), round(y1 - y0, 3))
-
-
-def _corners(box: Box) -> str:
-    return ", ".join(f"{v:.0f}" for v in box.corners)
