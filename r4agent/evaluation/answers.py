@@ -61,24 +61,33 @@ def choice(prediction: str, choices: Sequence[str], answers: Sequence[str]) -> f
 
 
 def score_answer(item: Item, answer: str | None, status: Status) -> dict[str, float | None]:
-    """exact_match, anls, f1 and choice of what a run came to; None where the item can't have one.
+    """exact_match, anls, f1, choice and distracted of what a run came to; None where the item can't have one.
 
+    distracted: 1 if the answer is that of one of the item's distractors and not a right one.
     A run that ended without an answer scores 0. Where the item is unanswerable, saying so (status
     `refused`) scores 1 and all else 0. A failed run is no answer at all: it raises."""
     if status == "failed":
         raise UsageError(f"item {item.id}: a failed run has no score; count it apart")
     if item.meta.get("unanswerable"):
         right = float(status == "refused")
-        return {"exact_match": right, "anls": right, "f1": right, "choice": right if item.choices else None}
+        chosen = right if item.choices else None
+        return {"exact_match": right, "anls": right, "f1": right, "choice": chosen, "distracted": None}
     if not item.answers:
-        return dict.fromkeys(("exact_match", "anls", "f1", "choice"))
+        return dict.fromkeys(("exact_match", "anls", "f1", "choice", "distracted"))
+    rivals = [rival["text"] for rival in item.meta.get("distractors", ())]
+    distracted = 0.0 if rivals else None
     if answer is None:
-        return {"exact_match": 0.0, "anls": 0.0, "f1": 0.0, "choice": 0.0 if item.choices else None}
+        chosen = 0.0 if item.choices else None
+        return {"exact_match": 0.0, "anls": 0.0, "f1": 0.0, "choice": chosen, "distracted": distracted}
+    right = exact_match(answer, item.answers)
+    if rivals and not right:
+        distracted = exact_match(answer, rivals)
     return {
-        "exact_match": exact_match(answer, item.answers),
+        "exact_match": right,
         "anls": anls(answer, item.answers),
         "f1": f1(answer, item.answers),
         "choice": choice(answer, item.choices, item.answers),
+        "distracted": distracted,
     }
 
 

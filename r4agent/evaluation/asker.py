@@ -20,6 +20,7 @@ from r4agent.evaluation.subject import Subject
 from r4agent.evidence import Evidence
 from r4agent.graphs import create_rumination_graph, create_single_pass_graph
 from r4agent.graphs.rumination import Graph
+from r4agent.graphs.state import RuminationInput
 from r4agent.item import Item
 from r4agent.log import Log
 from r4agent.media.store import MediaStore, home
@@ -54,9 +55,12 @@ class Asker:
         }
         state: dict[str, Any] = {}
         try:
-            question = {"media": media_of(item, home() / "clips"), "question": item.question}
-            asked = question | {"choices": list(item.choices)}
-            for values in self._graph(budget).stream(asked, stream_mode="values"):  # type: ignore[arg-type]
+            question: RuminationInput = {
+                "media": media_of(item, home() / "clips"),
+                "question": item.question,
+                "choices": list(item.choices),
+            }
+            for values in self._graph(budget).stream(question, stream_mode="values"):
                 state = dict(values)
             row = Row(**common, status=state["status"], episode=state["episode"], **self._scored(item, state))
         except MissingError:

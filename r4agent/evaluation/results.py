@@ -71,7 +71,7 @@ class Results:
     @property
     def finished(self) -> bool:
         """Whether every question has been asked, and none failed."""
-        return len(self.scored) == self.header["questions"]["n"]
+        return len(self.scored) == int(self.header["questions"]["n"])
 
     @property
     def title(self) -> str:

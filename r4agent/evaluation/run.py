@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -82,7 +82,7 @@ def evaluate(
     return Results.read(path)
 
 
-def _in_turn(subject: Subject, path: Path, todo: list[tuple[Item, Budget]]) -> Iterator[Row]:
+def _in_turn(subject: Subject, path: Path, todo: list[tuple[Item, Budget]]) -> Generator[Row]:
     asker = Asker(subject, path)
     for item, budget in todo:
         yield asker.ask(item, budget)
@@ -90,7 +90,7 @@ def _in_turn(subject: Subject, path: Path, todo: list[tuple[Item, Budget]]) -> I
 
 def _in_processes(
     subject: Subject, path: Path, todo: list[tuple[Item, Budget]], workers: int
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Rows as they are done. Workers are spawned, as the reader's engine has threads, which a fork loses."""
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(subject, path))
     try:

@@ -24,6 +24,7 @@ METRICS = (
     "box_iou",
     "page",
     "supported",
+    "distracted",
 )
 """`supported` is the share of checked answers that the reader finds at their evidence; the others are
 the rows' own scores."""

@@ -161,12 +161,19 @@ def item(**more: object) -> Item:
 
 def test_an_answer_is_scored_by_every_metric() -> None:
     scores = score_answer(item(answers=["Dark blue"], choices=COLOURS), "dark blues", "answered")
-    assert scores == {"exact_match": 0, "anls": pytest.approx(0.9), "f1": 0.5, "choice": 0}
+    assert scores == {
+        "exact_match": 0,
+        "anls": pytest.approx(0.9),
+        "f1": 0.5,
+        "choice": 0,
+        "distracted": None,
+    }
     assert score_answer(item(answers=["Dark blue"]), "dark blue", "forced") == {
         "exact_match": 1,
         "anls": 1,
         "f1": 1,
         "choice": None,
+        "distracted": None,
     }
 
 
@@ -177,15 +184,30 @@ def test_no_answer_scores_nothing(status: Status) -> None:
         "anls": 0,
         "f1": 0,
         "choice": None,
+        "distracted": None,
     }
     assert score_answer(item(answers=["Red"], choices=COLOURS), None, status)["choice"] == 0
 
 
 def test_unanswerable_items_want_a_refusal() -> None:
     vain = item(meta={"unanswerable": True})
-    assert score_answer(vain, None, "refused") == {"exact_match": 1, "anls": 1, "f1": 1, "choice": None}
+    assert score_answer(vain, None, "refused") == {
+        "exact_match": 1,
+        "anls": 1,
+        "f1": 1,
+        "choice": None,
+        "distracted": None,
+    }
     assert score_answer(vain, "42", "answered")["exact_match"] == 0
     assert score_answer(vain, None, "budget")["exact_match"] == 0
+
+
+def test_an_answer_that_is_a_distractors_is_told_apart_from_other_wrong_ones() -> None:
+    rivals = [{"text": "Port 8081", "start": 1, "end": 2}, {"text": "8080", "start": 3, "end": 4}]
+    asked = item(answers=["8080"], meta={"distractors": rivals})
+    found = [score_answer(asked, answer, "answered")["distracted"] for answer in ("port 8081", "8080", "9")]
+    assert found == [1, 0, 0]  # a distractor that reads as the answer is the answer
+    assert score_answer(asked, None, "refused")["distracted"] == 0
 
 
 def test_an_item_without_answers_has_no_scores() -> None:
