@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
     ask.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     ask.add_argument("--page", type=Path, metavar="OUT.html", help="also write a page of what was seen")
-    ask.add_argument("--gif", type=Path, metavar="OUT.gif", help="also draw the evidence as a small animation")
+    ask.add_argument("--gif", type=Path, metavar="OUT.gif", help="also animate the evidence")
     ask.set_defaults(run=_ask)
 
     test = commands.add_parser("eval", help="score a policy on many questions, with controls and intervals")
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     view = commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results")
     view.add_argument("what", metavar="EPISODE|DIR|RESULTS", help="a file, a folder, or an episode's id")
     view.add_argument("--out", type=Path, metavar="PATH", help="the page, or the folder of the index")
-    view.add_argument("--gif", type=Path, metavar="OUT.gif", help="draw the episode's evidence as an animation")
+    view.add_argument("--gif", type=Path, metavar="OUT.gif", help="animate an episode's evidence")
     view.set_defaults(run=_view)
 
     world = commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
@@ -200,7 +200,9 @@ def _eval(options: argparse.Namespace) -> int:
         control=options.control,
         budget=Budget.parse(options.budget),
     )
-    workers = options.workers or ((os.cpu_count() or 1) if options.policy == "ocr" else 1)
+    workers = options.workers
+    if workers is None:  # the reader keeps a core busy; what another policy needs is not ours to say
+        workers = (os.cpu_count() or 1) if options.policy == "ocr" else 1
     questions = _questions(options)
     with counter("questions") as step:
         results = evaluate(

@@ -4,6 +4,7 @@ Promises: progress goes to standard error, and only when that is a terminal.
 Does not: decide anything.
 """
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -89,15 +90,18 @@ def print_result(result: dict[str, Any]) -> None:
 def print_summary(title: str, figures: dict[str, Any], path: Path) -> None:
     """An evaluation's figures with their 95 % intervals, for a person."""
     _line("evaluated", title, style="bold")
+    asked, failed = figures["n"], figures["failed"]
     _line(
-        "questions", f"{figures['n']}, {figures['failed']} failed" if figures["failed"] else str(figures["n"])
+        "questions", f"{asked}, of which {failed} failed: --resume asks them again" if failed else str(asked)
     )
     _line("statuses", ", ".join(f"{count} {status}" for status, count in figures["statuses"].items()))
     for metric, (low, high) in figures["ci95"].items():
         _line(metric.replace("_", " "), f"{figures[metric]:.3f}  [{low:.3f}, {high:.3f}]")
-    costs = ", ".join(f"{value:,.1f} {name.replace('_', ' ')}" for name, value in figures["cost"].items())
-    _line("mean cost", costs)
+    if figures["cost"]:
+        costs = (f"{value:,.1f} {name.replace('_', ' ')}" for name, value in figures["cost"].items())
+        _line("mean cost", ", ".join(costs))
     _line("results", str(path))
+    _line("look at them", f"r4 view {shlex.quote(str(path))}")
 
 
 def print_comparison(found: dict[str, Any]) -> None:
