@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import ImageFont
 
@@ -106,9 +107,11 @@ EM = 1000
 """Pixels an em at which outlines are measured: so large that hinting moves nothing."""
 
 
+@lru_cache(maxsize=65536)
 def outline_width(face: Face, size: float, text: str) -> float:
     """How far the pen moves over `text` as a page sets it: no hinting, no kerning."""
-    return sum(_outline(face, char)[0] for char in text) * size / EM
+    glyphs = _glyphs(face)
+    return sum(glyphs[char].advance for char in text) * size / EM
 
 
 @lru_cache(maxsize=16384)
@@ -117,12 +120,11 @@ def outline_box(face: Face, size: float, text: str) -> tuple[float, float, float
 
     Raises ValueError when nothing is inked.
     """
-    pen, boxes = 0.0, []
+    glyphs, pen, boxes = _glyphs(face), 0.0, []
     for char in text:
-        advance, box = _outline(face, char)
-        if box:
+        if box := glyphs[char].box:
             boxes.append((box[0] + pen, box[1], box[2] + pen, box[3]))
-        pen += advance
+        pen += glyphs[char].advance
     if not boxes:
         raise ValueError(f"text {text!r} has no ink in {face.name}")
     lefts, tops, rights, feet = zip(*boxes, strict=True)
@@ -130,14 +132,28 @@ def outline_box(face: Face, size: float, text: str) -> tuple[float, float, float
     return min(lefts) * k, min(tops) * k, max(rights) * k, max(feet) * k
 
 
+class _Glyph(NamedTuple):
+    """How far a character moves the pen, and the box of its ink if it has any, at EM pixels an em."""
+
+    advance: float
+    box: tuple[int, int, int, int] | None
+
+
+class _Glyphs(dict[str, _Glyph]):
+    """The characters of a face, each measured when it is first asked for."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+
+    def __missing__(self, char: str) -> _Glyph:
+        box = None if char.isspace() else ink_box(self._face, EM, char)
+        self[char] = _Glyph(self._face.at(EM).getlength(char), box)
+        return self[char]
+
+
 @cache
-def _outline(face: Face, char: str) -> tuple[float, tuple[int, int, int, int] | None]:
-    """How far `char` moves the pen, and the box of its ink if it has any, at EM pixels an em."""
-    advance = face.at(EM).getlength(char)
-    try:
-        return advance, ink_box(face, EM, char)
-    except ValueError:
-        return advance, None
+def _glyphs(face: Face) -> _Glyphs:
+    return _Glyphs(face)
 
 
 @cache
