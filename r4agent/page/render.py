@@ -6,6 +6,7 @@ Does not: know what a page says.
 """
 
 import base64
+import contextlib
 import functools
 import hashlib
 import os
@@ -63,7 +64,8 @@ def write(path: Path, page: str) -> Path:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise RunError(f"can't write {path} ({error.strerror}); choose another place with --out") from error
     return path
 

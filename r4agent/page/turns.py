@@ -51,8 +51,9 @@ def turn_of(line: dict[str, Any], number_: int) -> Turn:
     match turn.step:
         case Call(name=name, arguments=arguments):
             did, call = name, _arguments(arguments)
-        case Answer(text=text):
+        case Answer(text=text, cites=cites):
             did, answer = "answer", text
+            call = "\n".join(f"evidence: {cite.view}{_box(cite.box)}" for cite in cites)
         case NotFound(why=why):
             did, answer = "not found", why
         case Malformed(problem=problem):
@@ -66,6 +67,10 @@ def turn_of(line: dict[str, Any], number_: int) -> Turn:
     return Turn(
         number_, did, isinstance(turn.step, Call), thought, call, answer, problem, ", ".join(parts), ()
     )
+
+
+def _box(box: tuple[float, ...] | None) -> str:
+    return f" [{', '.join(f'{v:g}' for v in box)}]" if box else ""
 
 
 def _arguments(arguments: dict[str, Any]) -> str:

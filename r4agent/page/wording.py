@@ -68,7 +68,9 @@ def number(value: Any) -> str:
     """12,456 · 0.87 · and whatever else it is, as text."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    )
 
 
 def counted(count: int, noun: str) -> str:
