@@ -44,7 +44,9 @@ def credits(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
                     stage.text(span, (middle + 14, base), name, style, "credit name", role, _trade(role)),
                 ]
         if texts:
-            stage.ask(f"According to the credits, who is the '{role}'?", "credit", texts[1])
+            stage.ask(
+                f"According to the credits, who is the '{role}'?", "credit", texts[1], beside=(texts[0],)
+            )
 
 
 def _trade(role: str) -> str:

@@ -34,21 +34,24 @@ def flashes(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
         if places.count(place) > 1:
             which = " the second time" if place in seen else " the first time"
         seen.append(place)
-        number = _caption(stage, rng, (first, first + length), area, place, code)
-        stage.ask(f"Which code flashes up beside '{place}'{which}?", "flash", number)
+        named, number = _caption(stage, rng, (first, first + length), area, place, code)
+        stage.ask(f"Which code flashes up beside '{place}'{which}?", "flash", number, beside=(named,))
 
 
 def _code(rng: Random) -> str:
     return f"{rng.choice(CODE_LETTERS)}{rng.randint(1000, 9999)}{rng.choice(CODE_LETTERS)}"
 
 
-def _caption(stage: Stage, rng: Random, frames: Frames, area: Corners, place: str, code: str) -> int:
+def _caption(
+    stage: Stage, rng: Random, frames: Frames, area: Corners, place: str, code: str
+) -> tuple[int, int]:
+    """Draw it; the numbers of the place and of the code."""
     ground, ink = contrast(rng)
     style = tiny(rng, ink, None, 12, 20)
     wide, high = style.width(f"{place}  {code}") + 2 * style.size, 2 * style.line
     x, y = rng.randint(area[0], area[2] - wide), rng.randint(area[1], area[3] - high)
     stage.shape(frames, (x, y, x + wide, y + high), ground)
     base = y + style.line + style.size // 3
-    stage.text(frames, (x + style.size, base), place, style, "caption place", place)
+    named = stage.text(frames, (x + style.size, base), place, style, "caption place", place)
     at = x + style.size + style.width(f"{place}  "), base
-    return stage.text(frames, at, code, style, "caption code", f"code of {place}", "flash")
+    return named, stage.text(frames, at, code, style, "caption code", f"code of {place}", "flash")

@@ -94,8 +94,8 @@ def _section(
     values = left + (right - left) * 2 // 5
     for i, (label, make) in enumerate(SECTIONS[name].items()):
         base = top + i * step + style.size
-        stage.text(frames, (left, base), label, style.tinted(dim), "form label", label)
+        named = stage.text(frames, (left, base), label, style.tinted(dim), "form label", label)
         number = stage.text(
             frames, (values, base), make(rng), style, "form value", f"{label} in {name}", label
         )
-        stage.ask(f"What is the '{label}' in the {name} settings?", "form value", number)
+        stage.ask(f"What is the '{label}' in the {name} settings?", "form value", number, beside=(named,))

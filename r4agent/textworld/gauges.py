@@ -47,16 +47,17 @@ def _board(
     box = box[0], box[1], box[2], box[1] + step * (rows + 1) + style.line
     stage.shape(frames, box, ground, ink)
     title = box[0] + 12, box[1] + style.line
-    stage.text(frames, title, hall, style, "board title", hall)
+    known = stage.text(frames, title, hall, style, "board title", hall)
     for i, label in enumerate(labels[: columns * rows]):
         x = box[0] + 12 + (i % columns) * wide + rng.randint(0, style.size // 2)
         y = box[1] + style.line + step * (i // columns + 1)
         reading = _reading(rng, readings.get(label), taken)
         readings[label] = reading
-        stage.text(frames, (x, y), label, style, "gauge label", f"{label} in {hall}")
+        named = stage.text(frames, (x, y), label, style, "gauge label", f"{label} in {hall}")
         at = x + style.width(f"{label}  "), y
         number = stage.text(frames, at, reading, style, "gauge", f"reading of {label} in {hall}", label)
-        stage.ask(f"What does the gauge '{label}' on the board '{hall}' read?", "gauge", number)
+        words = f"What does the gauge '{label}' on the board '{hall}' read?"
+        stage.ask(words, "gauge", number, beside=(named, known))
 
 
 def _reading(rng: Random, other: str | None, taken: set[str]) -> str:

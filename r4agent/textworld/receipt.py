@@ -37,12 +37,12 @@ def receipt(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     inner = left + style.size, right - style.size
     for name, value, question in rows:
         if name:
-            stage.text(frames, (inner[0], y), name, style, "receipt label", name)
+            named = stage.text(frames, (inner[0], y), name, style, "receipt label", name)
             at = (inner[1] - style.width(value), y)
             kind = "receipt price" if name in GOODS else "receipt value"
             alike = kind if name in (*GOODS, *SUMS) else ""
             number = stage.text(frames, at, value, style, "receipt value", f"value of {name}", alike)
-            stage.ask(question, kind, number)
+            stage.ask(question, kind, number, beside=(named,))
         else:
             rule = y - style.size // 2
             stage.shape(frames, (inner[0], rule, inner[1], rule + 1), EDGE)

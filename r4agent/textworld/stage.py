@@ -1,9 +1,10 @@
 """The Stage: where a level puts its shapes, texts and questions, and what turns them into a Clip.
 
 Promises: boxes and spans are worked out from what is drawn, so they can't disagree with it: a text that
-something covers is not shown while it is covered, however little of it is. A question is dropped when its
-answer stands whole for less than a fifth of a second, when it is part of any other text of the clip, or
-when another question has the same words. Texts that may be taken for the answer are named beside it.
+something covers, or an edge cuts, is not shown while it is, however little of it. A question is dropped when
+its answer, together with what it is known by, stands whole for less than a fifth of a second, when it is part
+of any other text of the clip, or when another question has the same words. Texts that may be taken for the
+answer are named in the item.
 Does not: decide what is drawn, or keep two texts apart; levels see to that.
 """
 
@@ -97,11 +98,13 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, its kind, and the number of the Text that answers it; None if nothing does."""
+    """A question, its kind, and the number of the Text that answers it; None if nothing does. beside: the
+    numbers of the texts by which the answer is told from others."""
 
     words: str
     kind: str
     text: int | None
+    beside: tuple[int, ...]
     meta: dict[str, Any]
 
 
@@ -170,9 +173,12 @@ class Stage:
         runs.append(ink)
         self._paints.append(ink)
 
-    def ask(self, words: str, kind: str, text: int | None, **meta: Any) -> None:
-        """Ask something that text `text` answers; None marks a question that nothing here answers."""
-        self._questions.append(Question(words, kind, text, meta))
+    def ask(self, words: str, kind: str, text: int | None, beside: tuple[int, ...] = (), **meta: Any) -> None:
+        """Ask something that text `text` answers; None marks a question that nothing here answers.
+
+        beside: texts, as a label, that must stand whole together with the answer for a fifth of a second.
+        """
+        self._questions.append(Question(words, kind, text, beside, meta))
 
     def clip(self, per_kind: int = 100) -> Clip:
         """The finished clip, with at most `per_kind` questions of a kind, drawn by lot."""
@@ -238,9 +244,9 @@ class Stage:
         """Whether its answer can be read, and stands in no other text; `heap` is all of them, lower case."""
         if question.text is None:
             return True
-        answer = texts[question.text]
-        long_enough = bool(answer.shown) and (not self.fps or answer.seconds >= LEAST_SECONDS)
-        return long_enough and _times_held(heap, answer.string) == 1
+        together = set.intersection(*(_frames(texts[number]) for number in (question.text, *question.beside)))
+        long_enough = len(together) >= LEAST_SECONDS * self.fps if self.fps else bool(together)
+        return long_enough and _times_held(heap, texts[question.text].string) == 1
 
     def _item(self, id_: str, question: Question, texts: tuple[Text, ...]) -> Item:
         meta: dict[str, Any] = {"level": self.level, "seed": self.seed, "kind": question.kind}
@@ -315,6 +321,11 @@ def _joined(shown: list[Shown]) -> tuple[Shown, ...]:
             run = replace(runs.pop(), stop=run.stop, end=run.end)
         runs.append(run)
     return tuple(runs)
+
+
+def _frames(text: Text) -> set[int]:
+    """The frames in which it stands whole."""
+    return {index for run in text.shown for index in range(run.first, run.stop)}
 
 
 def _hull(boxes: list[Corners]) -> Corners:

@@ -156,9 +156,9 @@ def _row(
     base = top + _middle(step, style)
     stage.shape(frames, (lefts[0], top + step - 1, right, top + step), theme.line)
     accent = style.tinted(theme.accent)
-    stage.text(frames, (lefts[0] + 6, base), name, accent, "row name", name)
+    named = stage.text(frames, (lefts[0] + 6, base), name, accent, "row name", name)
     for left, (heading, make) in zip(lefts[1:], sheet.columns.items(), strict=True):
         value = values.make(heading, make)
         number = stage.text(frames, (left + 6, base), value, style, "cell", f"{heading} of {name}")
         words = f"In the table '{sheet.title}', what stands under '{heading}' for {name}?"
-        stage.ask(words, "table cell", number)
+        stage.ask(words, "table cell", number, beside=(named,))

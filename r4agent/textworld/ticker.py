@@ -28,7 +28,7 @@ def ticker(stage: Stage, rng: Random, frames: Frames, band: Corners) -> None:
         label = _run(stage, frames, (x, speed, base), style, symbol, "ticker symbol")
         number = _run(stage, frames, (after, speed, base), style, price, "ticker price")
         if label is not None and number is not None:
-            stage.ask(f"What price does the ticker show for {symbol}?", "ticker", number)
+            stage.ask(f"What price does the ticker show for {symbol}?", "ticker", number, beside=(label,))
         x = after + style.width(f"{price}") + 3 * style.size
 
 

@@ -75,7 +75,7 @@ def generate(
             "versions": {"pillow": PIL.__version__, "av": av.__version__},
             "fonts": dict(sorted(fonts.items())),
         }
-        _write_whole(out / "world.json", json.dumps(world, indent=2) + "\n")
+        write_whole(out / "world.json", (json.dumps(world, indent=2) + "\n").encode())
     except OSError as error:
         raise MediaError(f"{out}: can't be written: {one_line(error)}; choose another folder") from error
     return out
@@ -83,6 +83,8 @@ def generate(
 
 def _claim(out: Path) -> None:
     """Make the folder, or see that it is empty, so that no clip of another world stands among ours."""
+    if out.is_file():
+        raise UsageError(f"{out}: is a file; choose a new or empty folder")
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise UsageError(f"{out}: holds something already; choose a new or empty folder")
@@ -156,13 +158,8 @@ def write(clip: Clip | Document, path: Path) -> None:
     """Write its media file. `path` appears only when whole."""
     if isinstance(clip, Clip):
         encode(clip, path)
-        return
-    part = _part(path)
-    try:
-        part.write_bytes(clip.file)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    else:
+        write_whole(path, clip.file)
 
 
 def _part(path: Path) -> Path:
@@ -199,7 +196,11 @@ def _frames(clip: Clip) -> Iterator[av.VideoFrame]:
         yield frame
 
 
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears only when whole, in a folder that is there."""
+    part = _part(path)
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

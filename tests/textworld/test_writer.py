@@ -133,7 +133,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MediaError, match=r"can't be written: .*; choose another folder"):
         generate(0, 1, 0, tmp_path / "file" / "out")
-    with pytest.raises(MediaError, match="can't be written"):
+    with pytest.raises(UsageError, match="is a file; choose a new or empty folder"):
         generate(0, 1, 0, tmp_path / "file")
 
 
