@@ -22,6 +22,7 @@ demo: venv
 test: check tests
 
 tests: venv
+	@.ci/browser
 	$(BIN)/python -m pytest $(WORKERS) $(PYTEST)
 
 quick: venv
