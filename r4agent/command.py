@@ -131,10 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     view.set_defaults(run=_view)
 
     world = commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
-    world.add_argument("--level", type=int, required=True, metavar="L")
-    world.add_argument("--n", type=int, required=True, metavar="N", help="how many clips")
+    world.add_argument("--level", type=int, metavar="L", help="0 to 3; a gallery shows all unless told")
+    world.add_argument("--n", type=int, metavar="N", help="how many clips; of a gallery, a level (3)")
     world.add_argument("--seed", type=int, default=0, metavar="S")
-    world.add_argument("--out", type=Path, required=True, metavar="DIR")
+    where = world.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, metavar="DIR", help="write clips and their records")
+    where.add_argument("--gallery", type=Path, metavar="OUT.html", help="write a page that shows some")
     world.set_defaults(run=_textworld)
 
     clean = commands.add_parser("clean", help="delete stored pictures that no episode refers to")
@@ -281,9 +283,18 @@ def _view(options: argparse.Namespace) -> int:
 def _textworld(options: argparse.Namespace) -> int:
     from r4agent.progress import counter
     from r4agent.textworld import generate
+    from r4agent.textworld.gallery import gallery
+    from r4agent.textworld.levels import LEVELS
 
+    level, n, seed = options.level, options.n, options.seed
     with counter("clips") as step:
-        out = generate(options.level, options.n, options.seed, options.out, progress=step)
+        if options.gallery:
+            levels = tuple(LEVELS) if level is None else (level,)
+            out = gallery(options.gallery, levels, 3 if n is None else n, seed, progress=step)
+        elif level is None or n is None:
+            raise UsageError("textworld --out: give --level and --n")
+        else:
+            out = generate(level, n, seed, options.out, progress=step)
     print(out)
     return ANSWERED
 

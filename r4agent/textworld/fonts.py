@@ -103,6 +103,12 @@ def ink_box(face: Face, size: int, text: str) -> tuple[int, int, int, int]:
     return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
 
 
+@lru_cache(maxsize=16384)
+def pen_width(face: Face, size: int, text: str) -> float:
+    """How far the pen moves over `text` on the screen."""
+    return face.at(size).getlength(text)
+
+
 EM = 1000
 """Pixels an em at which outlines are measured: so large that hinting moves nothing."""
 

@@ -113,9 +113,9 @@ def _figures(clip: Clip | Document, item: Item) -> Iterator[str]:
     span = item.evidence[len(item.evidence) // 2]
     index = _index(clip, (span.start + span.end) / 2)
     assert span.box is not None
-    box = x0, y0, x1, y1 = tuple(map(int, span.box))
+    x0, y0, x1, y1 = map(int, span.box)
     beside = [there for text in rivals if (there := text.box_at(index))]
-    yield _figure(clip, index, [(there, WRONG) for there in beside] + [(box, RIGHT)])
+    yield _figure(clip, index, [(there, WRONG) for there in beside] + [((x0, y0, x1, y1), RIGHT)])
     crop = clip.render(index).crop((x0 - 12, y0 - 12, x1 + 12, y1 + 12))
     words = "<figcaption>its own pixels</figcaption>"
     yield f'<figure class="crop">{_picture(crop, "the answer")}{words}</figure>'

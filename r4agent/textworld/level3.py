@@ -57,7 +57,7 @@ def _ask_in_vain(stage: Stage, rng: Random) -> None:
     """Ask for what no clip of this level shows."""
     words = (
         "According to the credits, who is the 'Animal trainer'?",
-        "What price does the ticker show for ZZQ?",
+        "What price does the ticker show for OIL?",
         "What does the gauge 'T-00' read?",
     )
     stage.ask(rng.choice(words), "unanswerable", None)

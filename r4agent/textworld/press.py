@@ -26,6 +26,8 @@ try:
 except ModuleNotFoundError as error:
     raise MissingError('writing a PDF needs pypdfium2; run: pip install "r4agent[pdf]"') from error
 
+PDFIUM = str(pypdfium2.version.PYPDFIUM_INFO)
+
 
 def press(document: Document) -> bytes:
     """The document as a PDF file."""

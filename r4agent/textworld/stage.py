@@ -20,7 +20,7 @@ import numpy as np
 
 from r4agent.geometry import Size
 from r4agent.item import Item, Span
-from r4agent.textworld.fonts import Face, ink_box
+from r4agent.textworld.fonts import Face, ink_box, pen_width
 from r4agent.textworld.world import (
     Backdrop,
     Clip,
@@ -49,7 +49,7 @@ class Style:
 
     def width(self, string: str) -> int:
         """How far the pen moves over `string`, in whole pixels."""
-        return round(self.face.at(self.size).getlength(string))
+        return round(pen_width(self.face, self.size, string))
 
     def ink(self, string: str) -> tuple[int, int]:
         """Width and height of the ink of `string`."""

@@ -72,13 +72,22 @@ def generate(
             "n": n,
             "seed": seed,
             "items": items,
-            "versions": {"pillow": PIL.__version__, "av": av.__version__},
+            "versions": _versions(level),
             "fonts": dict(sorted(fonts.items())),
         }
         write_whole(out / "world.json", (json.dumps(world, indent=2) + "\n").encode())
     except OSError as error:
         raise MediaError(f"{out}: can't be written: {one_line(error)}; choose another folder") from error
     return out
+
+
+def _versions(level: int) -> dict[str, str]:
+    """Of what draws and writes."""
+    if level != 1:
+        return {"pillow": PIL.__version__, "av": av.__version__}
+    from r4agent.textworld.press import PDFIUM
+
+    return {"pillow": PIL.__version__, "pdfium": PDFIUM}
 
 
 def _claim(out: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from r4agent.command import main
 from r4agent.errors import MediaError, UsageError
 from r4agent.textworld import make_clip
 from r4agent.textworld.gallery import _chosen, gallery
@@ -48,3 +49,28 @@ def test_a_wrong_argument_or_place_is_told(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"can't be written: .*; choose another place"):
         gallery(tmp_path / "file" / "g.html", levels=(0,), n=1)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "g.html"
+    assert main(["textworld", "--gallery", str(out), "--level", "0", "--n", "1"]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert "Level 0" in out.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "DIR"], "give --level and --n"),
+        (["--out", "DIR", "--level", "0"], "give --level and --n"),
+        (["--out", "FILE", "--level", "0", "--n", "1"], "is a file; choose a new or empty folder"),
+        (["--gallery", "DIR/g.html", "--level", "7"], "level 7: the text world has levels 0, 1, 2, 3"),
+    ],
+)
+def test_a_wrong_command_is_told(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "FILE").write_text("")
+    paths = [word.replace("DIR", f"{tmp_path}/d").replace("FILE", f"{tmp_path}/FILE") for word in arguments]
+    assert main(["textworld", *paths]) == 2
+    assert message in capsys.readouterr().err
