@@ -11,7 +11,7 @@ import r4agent
 
 HEAVY = {
     "torch", "vllm", "trl", "transformers", "langgraph", "langchain_core", "decord", "av", "cv2", "rapidocr",
-    "onnxruntime", "pypdfium2", "rich",
+    "onnxruntime", "pypdfium2", "rich", "jinja2",
 }  # fmt: skip
 PROBE = """
 import json, sys, time

@@ -84,6 +84,13 @@ def test_every_source_file_is_inside(repo: Path, installed: Path) -> None:
     assert sources(site_packages(installed) / "r4agent") == expected
 
 
+def test_every_template_of_a_page_is_inside(repo: Path, installed: Path) -> None:
+    templates = Path("r4agent", "page", "templates")
+    expected = {file.name for file in (repo / templates).iterdir()}
+    assert expected
+    assert {file.name for file in (site_packages(installed) / templates).iterdir()} == expected
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_module_imports_from_the_wheel(module: str, working: Path, tmp_path: Path) -> None:
     probe = f"import importlib; print(importlib.import_module({module!r}).__file__)"

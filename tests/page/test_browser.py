@@ -249,15 +249,20 @@ def test_filters_of_the_index(index_file: Path, opened: Open) -> None:
         assert page.locator("#none").is_visible()
 
 
-def test_filtering_two_thousand_is_quick(index_file: Path, opened: Open) -> None:
+def test_an_index_of_two_thousand_is_quick(index_file: Path, opened: Open) -> None:
+    started = time.perf_counter()
     with opened(index_file) as page:
+        loaded = time.perf_counter() - started
         took = page.evaluate(
             "() => { const q = document.querySelector('[name=q]'); q.value = 'code7';"
             " const t = performance.now(); q.dispatchEvent(new Event('input', {bubbles: true}));"
             " document.body.offsetHeight;"
             " return performance.now() - t; }"
         )
-        assert took < 1000  # 60 to 120 ms on two busy cores
+        size = index_file.stat().st_size
+        print(f"index of 2,000: {size / 1e6:.1f} MB, opened in {loaded:.1f} s, filtered in {took:.0f} ms")
+        assert loaded < 10
+        assert took < 1000
 
 
 @pytest.mark.slow
