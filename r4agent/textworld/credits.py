@@ -25,10 +25,12 @@ def credits(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     style = tiny(rng, ink, view, 11, 16)
     speed = rng.randint(2, 5) * 20 // stage.fps  # pixels a frame
     step = round(style.line * rng.uniform(1.3, 1.8))
-    middle = (view[0] + view[2]) // 2
     start = view[3] - rng.randint(0, (view[3] - view[1]) // 2)
     count = (frames[1] - frames[0]) * speed // step + (view[3] - start) // step
-    for row, (role, name) in enumerate(_cast(rng, min(count, 60))):
+    cast = _cast(rng, min(count, 60))
+    widest = max(style.width(role) for role, _ in cast)
+    middle = max((view[0] + view[2]) // 2, view[0] + widest + 24)
+    for row, (role, name) in enumerate(cast):
         texts: list[int] = []
         for frame in range(*frames):
             base = start + row * step - (frame - frames[0]) * speed

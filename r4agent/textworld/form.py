@@ -60,9 +60,11 @@ def form(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
     """Sections that share `frames`, in a window in `area`."""
     theme = rng.choice(THEMES)
     style = text_style(rng, theme)
-    step = round(style.line * rng.uniform(1.5, 2.5))
+    rows = 2 + max(map(len, SECTIONS.values()))
+    roomy = round(style.line * rng.uniform(1.5, 2.5))
+    step = min(roomy, (area[3] - area[1] - bar_height(style)) // rows)
     wide = round((area[2] - area[0]) * rng.uniform(0.6, 1))
-    box = settle(rng, area, wide, bar_height(style) + 6 * step)
+    box = settle(rng, area, wide, bar_height(style) + rows * step)
     x0, y0, x1, _ = window(stage, frames, box, "Settings", style, theme)
     side = x0 + max(style.width(name) for name in SECTIONS) + 3 * style.size
     names = rng.sample(sorted(SECTIONS), len(SECTIONS))

@@ -16,7 +16,7 @@ from r4agent.textworld.stage import Stage, Style
 from r4agent.textworld.table import table
 from r4agent.textworld.terminal import COLUMNS, terminal
 from r4agent.textworld.window import THEMES
-from r4agent.textworld.world import Ink, luma
+from r4agent.textworld.world import Ink, Shape, luma
 
 SEEDS = range(60)
 
@@ -64,6 +64,20 @@ def test_what_cannot_be_answered_is_not_there(clips: list[Clip]) -> None:
                 assert item.question.count("'") == 2 or "receipt" in item.question
                 subject = item.question.split("'")[1] if "'" in item.question else "shop"
                 assert subject not in roles
+
+
+def test_what_a_form_says_stands_in_its_window(clips: list[Clip]) -> None:
+    forms = 0
+    for clip in clips:
+        for text in clip.texts:
+            if text.kind in ("form label", "form value", "section"):
+                forms += 1
+                ink = next(p for p in clip.paints if isinstance(p, Ink) and clip.texts[p.text] == text)
+                below = clip.paints[: clip.paints.index(ink)]
+                panes = [p.box for p in below if isinstance(p, Shape) and p.first <= ink.first < p.stop]
+                assert any(x0 < ink.box[0] and y0 < ink.box[1] and ink.box[2] < x1 and ink.box[3] < y1
+                           for x0, y0, x1, y1 in panes), text  # fmt: skip
+    assert forms > 100
 
 
 def test_a_receipt_adds_up(clips: list[Clip]) -> None:

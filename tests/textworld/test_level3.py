@@ -1,13 +1,16 @@
 """Level 3: text that moves, is tiny, stands for a moment, or is one among many."""
 
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
+from PIL import Image, ImageChops, ImageDraw
 
 from r4agent.reader import Reader
 from r4agent.text import contains
 from r4agent.textworld import Clip, Text, make_clip
-from r4agent.textworld.world import Ink, Shape, Sprite, luma
+from r4agent.textworld.world import Ink, Polygon, Shape, Sprite, luma
 
 SEEDS = range(40)
 
@@ -83,6 +86,32 @@ def test_some_signs_stand_askew_and_some_swell(clips: list[Clip]) -> None:
     sizes = Counter((ink.string, ink.size) for ink in inks)
     swelling = Counter(string for string, _ in sizes)
     assert max(swelling.values()) > 5
+
+
+def test_what_stands_askew_stands_on_its_board(clips: list[Clip]) -> None:
+    """No pixel of the text lies off the polygon drawn right before it, where both are whole."""
+    seen = 0
+    for clip in clips[:20]:
+        for board, ink in pairwise(clip.paints):
+            if isinstance(board, Polygon) and isinstance(ink, Sprite):
+                size = clip.size.width, clip.size.height
+                text, ground = Image.new("RGB", size), Image.new("RGB", size)
+                replace(ink, fill=(255, 255, 255), view=None).draw(text, ImageDraw.Draw(text))
+                replace(board, fill=(255, 255, 255), outline=None).draw(ground, ImageDraw.Draw(ground))
+                assert ImageChops.subtract(text, ground).getbbox() is None, ink.string
+                seen += 1
+                break
+    assert seen > 3
+
+
+def test_every_role_of_the_credits_fits_its_panel(clips: list[Clip]) -> None:
+    roles = [ink for clip in clips for ink in clip.paints if isinstance(ink, Sprite)
+             and clip.texts[ink.text].kind in ("credit role", "credit name")]  # fmt: skip
+    assert roles
+    for ink in roles:
+        assert ink.view is not None
+        assert ink.view[0] < ink.box[0]
+        assert ink.box[2] < ink.view[2]
 
 
 def test_a_gauge_is_asked_for_only_where_its_label_can_be_read_too(clips: list[Clip]) -> None:
