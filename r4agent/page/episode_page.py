@@ -75,4 +75,4 @@ def stamp_of(path: Path, judged: Judged | None = None) -> str:
 
 def _store_of(header: dict[str, object]) -> MediaStore:
     root = header.get("store")
-    return MediaStore(root if isinstance(root, str) else None)
+    return MediaStore(root if isinstance(root, str) else None, cache_bytes=64 << 20)

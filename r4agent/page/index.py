@@ -48,17 +48,17 @@ def write_index(
     """Write the index of the episodes in `folder`, and of those that its result files name, into `out`
     (default: the folder), with a page for each episode and each result file."""
     out = out or folder
-    logs, results = _found(folder)
+    logs, results, problems = _found(folder)
     verdicts = {Path(row.episode).stem: judged(row) for run in results for row in run.rows if row.episode}
     named = [Path(row.episode) for run in results for row in run.rows if row.episode]
     logs = list({path.stem: path for path in [*named, *logs]}.values())
-    if not logs and not results:
+    if not logs and not results and not problems:
         raise UsageError(f"{folder}: no episodes and no results in it; r4 ask and r4 eval write some")
-    rows, problems = _rows(logs, verdicts)
+    rows, unread = _rows(logs, verdicts)
     jobs = [Job(path, out / "pages" / f"{path.stem}.html", verdicts.get(path.stem)) for path, _ in rows]
     unmade = write_pages(jobs, progress)
     broken = {job.log for job in unmade}
-    problems += [f"{job.log.name}: {why}" for job, why in unmade.items()]
+    problems += unread + [f"{job.log.name}: {why}" for job, why in unmade.items()]
     listed = sorted((row for path, row in rows if path not in broken), key=lambda row: -row.created)
     evaluations = [_evaluation(run, out) for run in results]
     return write(out / "index.html", index_page(folder, listed, evaluations, problems))
@@ -84,16 +84,19 @@ def index_page(
     )
 
 
-def _found(folder: Path) -> tuple[list[Path], list[Results]]:
-    """The episodes and the result files in a folder and in those right below it."""
-    logs, results = [], []
+def _found(folder: Path) -> tuple[list[Path], list[Results], list[str]]:
+    """The episodes and the result files in a folder and in those right below it, and which can't be read."""
+    logs, results, problems = [], [], []
     for path in sorted({*folder.glob("*.jsonl"), *folder.glob("*/*.jsonl")}):
         match kind_of(path):
             case "episode":
                 logs.append(path)
             case "results":
-                results.append(Results.read(path))
-    return logs, results
+                try:
+                    results.append(Results.read(path))
+                except R4Error as error:
+                    problems.append(one_line(error))
+    return logs, results, problems
 
 
 def _rows(

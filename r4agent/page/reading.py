@@ -41,6 +41,8 @@ def read_episode(path: Path) -> tuple[Episode, str | None]:
 
 def kind_of(path: Path) -> str | None:
     """What a log's first line says it is: `episode`, `results`; None when it is no log."""
+    if not path.is_file():  # a pipe would keep us waiting
+        return None
     try:
         with path.open("rb") as file:
             first = json.loads(file.readline(1 << 20))

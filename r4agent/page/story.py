@@ -155,6 +155,8 @@ class _Teller:
             notes.append(f"The log is damaged; what could be read of it is shown. {damage}")
         if self.episode.torn:
             notes.append("The last line of the log was cut off, as by a kill or a full disk.")
+        if self.header.get("control"):
+            notes.append(f"A control, {self.header['control']}: looking was spoilt on purpose.")
         before = self.header.get("continues")
         if before and self.episode.before is None:
             notes.append(f"This continues episode {before}, which could not be read.")

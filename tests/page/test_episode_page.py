@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,8 @@ def test_view_takes_a_path_or_an_id(
     assert capsys.readouterr().out == f"{episode.stem}.html\n"
     assert main(["view", str(episode), "--out", "here.html"]) == 0
     assert Path("here.html").exists()
-    for wrong in ("nothing", str(tmp_path / "here.html"), str(tmp_path / "pictures")):
+    os.mkfifo(tmp_path / "pipe")
+    for wrong in ("nothing", str(tmp_path / "here.html"), str(tmp_path / "pictures"), str(tmp_path / "pipe")):
         capsys.readouterr()
         assert main(["view", wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1

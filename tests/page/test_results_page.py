@@ -144,11 +144,14 @@ def test_the_index_says_right_and_wrong_where_a_result_file_does(
     (tmp_path / "episodes" / "other.jsonl").write_bytes(logs[2].read_bytes())
     (tmp_path / "episodes" / "junk.jsonl").write_text('{"type":"episode","schema":1,"key":"episode"}\n')
     (tmp_path / "episodes" / "notes.jsonl").write_text("mine\n")
+    (tmp_path / "episodes" / "broken.jsonl").write_text('{"type":"results","schema":9,"key":"results"}\n')
     index = write_index(tmp_path)
     tree = Tree(index.read_text())
     judged = [a["data-judged"] for a in tree.all("tr") if "data-judged" in a]
     assert sorted(judged) == ["-", "right", "wrong"]
     assert "junk.jsonl" in tree.text
+    assert "broken.jsonl" in tree.text
+    assert "notes.jsonl" not in tree.text
     links = [str(a["href"]) for a in tree.all("a")]
     assert all((tmp_path / link).exists() for link in links if not link.startswith("#"))
     assert "results-run-0.html" in links

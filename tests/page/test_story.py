@@ -111,6 +111,11 @@ def test_endings_are_said_in_words(clip: Path, asked: Callable[..., Path]) -> No
     assert (refused.status, refused.turns[0].answer) == ("refused", "too small")
 
 
+def test_a_control_is_called_one(clip: Path, asked: Callable[..., Path]) -> None:
+    story = story_of(asked(clip, [SELECT, "<answer>x</answer>"], control="blank-crop"))
+    assert any("blank-crop" in note for note in story.notes)
+
+
 def test_an_unfinished_torn_episode_tells_what_there_is(episode: Path, tmp_path: Path) -> None:
     lines = episode.read_text().splitlines(keepends=True)
     path = tmp_path / "torn.jsonl"
