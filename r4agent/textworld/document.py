@@ -114,14 +114,16 @@ class Document:
         """Page `index`, from 0, as an RGB image. Raises IndexError outside the document."""
         from r4agent.media.limits import Limits
         from r4agent.media.pdf import Pdf
+        from r4agent.textworld.press import ALONE
 
         if not 0 <= index < self.frames:
             raise IndexError(f"page {index}: {self.id} has pages 0 to {self.frames - 1}")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "document.pdf"
             path.write_bytes(self.file)
-            pdf = Pdf(path, Limits())
-            try:
-                return Image.fromarray(pdf.picture(index))
-            finally:
-                pdf.close()
+            with ALONE:
+                pdf = Pdf(path, Limits())
+                try:
+                    return Image.fromarray(pdf.picture(index))
+                finally:
+                    pdf.close()

@@ -9,6 +9,7 @@ Does not: subset fonts, make links or tag anything.
 import ctypes
 import io
 import re
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,7 +27,10 @@ try:
 except ModuleNotFoundError as error:
     raise MissingError('writing a PDF needs pypdfium2; run: pip install "r4agent[pdf]"') from error
 
-PDFIUM = str(pypdfium2.version.PYPDFIUM_INFO)
+ALONE = threading.Lock()
+"""Held while PDFium works: it bears no second thread."""
+
+PDFIUM = str(pypdfium2.version.PDFIUM_INFO)
 
 
 def press(document: Document) -> bytes:
@@ -34,12 +38,13 @@ def press(document: Document) -> bytes:
     pages: list[list[Paint]] = [[] for _ in range(document.frames)]
     for paint in document.paints:
         pages[paint.first].append(paint)
-    pdf = pypdfium2.PdfDocument.new()
-    try:
-        _Plates(pdf, document.paper).print(pages)
-        return _saved(_scanned(pdf, document.paper, document.scan)) if document.scan else _saved(pdf)
-    finally:
-        pdf.close()
+    with ALONE:
+        pdf = pypdfium2.PdfDocument.new()
+        try:
+            _Plates(pdf, document.paper).print(pages)
+            return _saved(_scanned(pdf, document.paper, document.scan)) if document.scan else _saved(pdf)
+        finally:
+            pdf.close()
 
 
 class _Plates:

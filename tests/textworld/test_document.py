@@ -1,5 +1,6 @@
 """Documents: what a page really shows agrees with the record, and the same seed gives the same file."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,17 @@ def test_a_page_is_what_media_shows(documents: list[Document], tmp_path: Path) -
                 assert span.box is not None
                 inside = np.asarray(image.crop(tuple(map(int, span.box))).convert("L"), int)
                 assert inside.min() < np.median(inside) - 60
+
+
+def test_threads_may_make_documents_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda seed: clip_file(1, seed, tmp_path)[0], [3, 8, 9, 3, 8, 9, 11, 15]))
+        shown = list(pool.map(lambda seed: make_clip(1, seed).render(0).tobytes(), [11, 15, 11, 15]))
+    assert made[:3] == made[3:6]
+    assert sorted(tmp_path.iterdir()) == sorted(set(made))
+    assert shown[:2] == shown[2:]
+    for path, seed in zip(made, (3, 8, 9), strict=False):
+        assert path.read_bytes() == make_clip(1, seed).file
 
 
 def test_a_seed_gives_the_same_file_and_another_seed_another() -> None:
