@@ -7,13 +7,15 @@ Does not: overwrite: each run that is not resumed has a file of its own.
 
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from r4agent.evaluation.results import SCHEMA, Results, Row
 from r4agent.evaluation.subject import Subject, equal_pixels, machine
 from r4agent.graphs.opening import new_id, versions
 from r4agent.item import Item
-from r4agent.log import Log
+from r4agent.log import Log, read_lines
 from r4agent.media.store import home
 from r4agent.reader import Reader
 
@@ -66,8 +68,10 @@ def evaluate(
     path = _begun(folder, slug, header) if resume else None
     path = path or folder / f"{new_id()}-{slug}.jsonl"
     Log(path).once("results", header)
-    done = {row.id for row in Results.read(path).scored}
+    there = Results.read(path)
+    done, failed = {row.id for row in there.scored}, {row.id for row in there.rows if row.failed}
     todo = [(item, budgets[item.id]) for item in questions.items if item.id not in done]
+    todo.sort(key=lambda asked: asked[0].id in failed)  # those last, so that they never bar the way
     failures = 0
     rows = _in_processes(subject, path, todo, workers) if workers > 1 else _in_turn(subject, path, todo)
     for count, row in enumerate(rows, start=len(done) + 1):
@@ -92,14 +96,33 @@ def _in_processes(
     subject: Subject, path: Path, todo: list[tuple[Item, Budget]], workers: int
 ) -> Generator[Row]:
     """Rows as they are done. Workers are spawned, as the reader's engine has threads, which a fork loses."""
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(subject, path))
+    spawn = get_context("spawn")
+    lifeline, held = spawn.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=(subject, path, lifeline))
     try:
-        waiting = {pool.submit(_ask, item, budget) for item, budget in todo}
+        with _deaf_to_interrupts():  # as the workers begun here stay: only this process is to say so
+            waiting = {pool.submit(_ask, item, budget) for item, budget in todo}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from _results_of(done)
+    except KeyboardInterrupt:
+        held.close()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C is ignored in the block, where this is the main thread; elsewhere it does not arrive."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _results_of(done: set[Future[Row]]) -> Iterator[Row]:
@@ -116,11 +139,11 @@ _subject: Subject  # of this worker process, as is its
 _path: Path
 
 
-def _begin(subject: Subject, path: Path) -> None:
+def _begin(subject: Subject, path: Path, lifeline: connection.Connection) -> None:
     """In a worker, first: nothing that can fail, since the pool would not say why."""
     global _subject, _path
     _subject, _path = subject, path
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 
 @cache
@@ -129,11 +152,9 @@ def _asker() -> Asker:
     return Asker(_subject, _path, threads=1)
 
 
-def _end_with_parent() -> None:
-    """End this worker when the process that began it is gone, also when that was killed."""
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
+def _end_with(lifeline: connection.Connection) -> None:
+    """End this worker, whatever it is at, when its parent lets go of the other end or was killed."""
+    connection.wait([lifeline])
     os._exit(1)
 
 
@@ -168,6 +189,8 @@ def _header(questions: Questions, subject: Subject) -> dict[str, Any]:
 def _begun(folder: Path, slug: str, header: dict[str, Any]) -> Path | None:
     """The latest result file in the folder that asks the same of the same subject."""
     for path in sorted(folder.glob(f"*-{slug}.jsonl"), reverse=True):
+        if not read_lines(path)[0]:  # killed, or out of disk space, before its header was written
+            continue
         there = Results.read(path).header
         if all(there[key] == header[key] for key in ("questions", "config")):
             for key in ("versions", "prompt"):

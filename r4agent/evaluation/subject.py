@@ -54,6 +54,7 @@ class Subject:
         """What a result file says of it. reader: the name of the one that checks answers."""
         return {
             "policy": self.policy if isinstance(self.policy, str) else self.policy._llm_type,
+            "model": None if isinstance(self.policy, str) else _model(self.policy),
             "graph": "single_pass" if self.looks_once else "rumination",
             "control": self.control,
             "budget": self.budget.model_dump(),
@@ -66,6 +67,11 @@ class Subject:
         tools = {} if self.looks_once else TOOLS
         signatures = [signature(name, arguments) for name, arguments in tools.items()]
         return protocol.system_text("MEDIA", signatures, self.profile, self.budget)
+
+
+def _model(policy: BaseChatModel) -> dict[str, Any]:
+    """Which model of its class, and how it samples, as LangChain tells tracers; never a key."""
+    return dict(policy._get_ls_params())
 
 
 def equal_pixels(row: Row, budget: Budget, profile: ModelProfile) -> Budget:

@@ -85,6 +85,40 @@ def test_five_failures_in_a_row_stop_the_run_and_keep_what_was_scored(signs: Que
     assert calls["all"] == 6
 
 
+def test_questions_that_can_not_be_asked_do_not_bar_the_way(signs: Questions, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    broken = [
+        item.model_copy(update={"id": f"broken {n}", "media": str(tmp_path / "broken.mp4")})
+        for n, item in enumerate(signs.items[:5])
+    ]
+    both = Questions("both", (*broken, *signs.items), seed=0)
+    with pytest.raises(RunError, match="5 questions failed in a row"):
+        evaluate(both, scripted(NOT_FOUND))
+    with pytest.raises(RunError, match="5 questions failed in a row"):
+        evaluate(both, scripted(NOT_FOUND), resume=True)
+    (path,) = (tmp_path / "home" / "results").glob("*.jsonl")
+    assert {row.id for row in Results.read(path).scored} == {item.id for item in signs.items}
+
+
+def test_a_file_that_was_cut_off_before_its_header_is_passed_over(signs: Questions) -> None:
+    first = evaluate(signs, scripted(NOT_FOUND))
+    for name, data in (("29990101-none", b""), ("29990102-torn", first.path.read_bytes()[:50])):
+        (first.path.parent / f"{name}-{first.path.stem[25:]}.jsonl").write_bytes(data)
+    assert evaluate(signs, scripted(NOT_FOUND), resume=True).path == first.path
+
+
+def test_resume_tells_two_models_of_one_class_apart(signs: Questions) -> None:
+    class Named(ScriptedPolicy):
+        model_name: str
+
+    first, other = (
+        Subject(policy=Named(replies=[NOT_FOUND], model_name=name)) for name in ("small", "large")
+    )
+    path = evaluate(signs, first).path
+    assert evaluate(signs, other, resume=True).path != path
+    assert evaluate(signs, first, resume=True).path == path
+
+
 def test_resume_goes_on_only_with_the_same_questions_config_and_versions(
     signs: Questions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +225,17 @@ def test_kill_9_loses_nothing_and_counts_nothing_twice(policies: Path, r4_home: 
     counts = Counter(line["id"] for line in lines if line["type"] == "row")
     assert len(counts) == 8
     assert set(counts.values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [2.5, 4.0, 6.0])
+def test_an_interrupt_ends_all_with_one_line(policies: Path, after: float) -> None:
+    with run_eval("--workers", "2", "--n", "1000") as running:
+        time.sleep(after)
+        os.killpg(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (130, "r4: interrupted\n")
+    assert workers_end(running.pid)
 
 
 def workers_end(session: int) -> bool:
