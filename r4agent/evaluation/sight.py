@@ -10,6 +10,7 @@ pixels high, in the source and as shown. Both numbers are ours: below 10 pixels 
 
 from collections.abc import Iterable, Sequence
 
+from r4agent.errors import UsageError
 from r4agent.evidence import Evidence
 from r4agent.geometry import Box
 from r4agent.item import Item, Span
@@ -31,7 +32,8 @@ def score_sight(
     one moment, which has no length. box_iou: of the best evidence at the right moment. page: the answer's
     first evidence is on a right page; None for video. No answer, no evidence: hit, box_iou and page are 0.
     """
-    spans, places = item.evidence, evidence if answered else ()
+    spans, places, views = item.evidence, evidence if answered else (), tuple(views)
+    _check_units(item.id, spans, views)
     if not spans:
         return dict.fromkeys(("evidence_recall", "evidence_hit", "time_iou", "box_iou", "page"))
     boxed = any(span.box for span in spans)
@@ -61,6 +63,15 @@ def shows(view: View, span: Span, height: float | None = None) -> bool:
     return (height or box.height) * min(1.0, scale) >= LEGIBLE
 
 
+def _check_units(name: str, spans: Iterable[Span], views: Iterable[View]) -> None:
+    for view in views:
+        unit = "page" if view.time is None else "seconds"
+        if any(span.unit != unit for span in spans):
+            raise UsageError(
+                f"item {name}: where its answer stands must be in {unit}, as its media is; mend it"
+            )
+
+
 def _moment(place: Evidence) -> float:
     moment = place.page if place.time is None else place.time
     assert moment is not None
@@ -68,10 +79,10 @@ def _moment(place: Evidence) -> float:
 
 
 def _during(moment: float, span: Span) -> bool:
-    """Pages are counted with the last; a second is before the span's end, since what ends then is gone."""
-    if span.unit == "page":
-        return span.start <= moment <= span.end
-    return span.start <= moment < span.end or moment == span.start
+    """Pages are counted with the last; a second is before the span's end, since what ends then is gone.
+    Times of frames are kept to the microsecond, so the span's are too, or a first frame would be early."""
+    start, end = round(span.start, 6), round(span.end, 6)
+    return start <= moment <= end if span.unit == "page" else start <= moment < end or moment == start
 
 
 def _same_place(box: Box, truth: Box | None) -> bool:

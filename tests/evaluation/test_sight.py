@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r4agent.errors import UsageError
 from r4agent.evaluation.sight import score_sight, shows
 from r4agent.evidence import Evidence
 from r4agent.geometry import Box, Size
@@ -31,12 +32,27 @@ def place(
 def scores(
     *places: Evidence, spans: tuple[Span, ...] = (SPAN,), answered: bool = True
 ) -> dict[str, float | None]:
-    return score_sight(item(*spans), [view()], places, answered)
+    seen = view(None if spans[0].unit == "page" else 2.5)
+    return score_sight(item(*spans), [seen], places, answered)
 
 
 @pytest.mark.parametrize(("time", "seen"), [(1.99, False), (2.0, True), (2.99, True), (3.0, False)])
 def test_a_frame_counts_from_the_start_of_the_span_until_before_its_end(time: float, seen: bool) -> None:
     assert shows(view(time), SPAN) is seen
+
+
+@given(st.integers(1, 120), st.integers(0, 5000), st.integers(1, 500), st.integers(0, 6000))
+def test_no_frame_is_lost_or_won_by_rounding(fps: int, first: int, length: int, frame: int) -> None:
+    """Times of frames are kept to the microsecond, spans are not."""
+    span = Span(start=first / fps, end=(first + length) / fps, box=SPAN.box)
+    assert shows(view(round(frame / fps, 6)), span) is (first <= frame < first + length)
+
+
+def test_seconds_are_not_taken_for_pages_nor_pages_for_seconds() -> None:
+    page = Span(start=2, end=3, box=SPAN.box, unit="page")
+    for span, seen in ((SPAN, view(None)), (page, view(2.5))):
+        with pytest.raises(UsageError, match="item q: where its answer stands must be in"):
+            score_sight(item(span), [seen], [], answered=False)
 
 
 def test_a_span_of_one_moment_holds_that_moment() -> None:
