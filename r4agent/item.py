@@ -19,7 +19,7 @@ class Span(BaseModel):
     """Where an answer can be read: from `start` to `end` (seconds, or the first and last page,
     counted from 1), inside `box` (x0, y0, x1, y1 in source pixels)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     start: float
     end: float

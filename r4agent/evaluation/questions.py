@@ -7,6 +7,8 @@ Does not: open media.
 
 import hashlib
 import json
+import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +19,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from r4agent.errors import MediaError, UsageError, one_line
+from r4agent.evaluation.answers import score_answer
 from r4agent.item import Item, Span
-from r4agent.textworld import clip_file, make_clip
-from r4agent.textworld.writer import SEEDS_A_WORLD
+from r4agent.protocol import question_text
+from r4agent.textworld import Clip, Document, clip_file, make_clip
+from r4agent.textworld.writer import SEEDS_A_WORLD, digest
 
 
 @dataclass(frozen=True)
@@ -50,20 +54,26 @@ def of_textworld(level: int, n: int, seed: int) -> Questions:
         raise UsageError(f"seed {seed}: must be 0 or more")
     chosen: list[Item] = []
     for clip_seed in range(seed * SEEDS_A_WORLD, (seed + 1) * SEEDS_A_WORLD):
-        items = make_clip(level, clip_seed).items
+        clip = make_clip(level, clip_seed)
+        items = clip.items
         if items:
-            chosen.append(Random(f"question {level} {clip_seed}").choice(items))
+            chosen.append(_with_digest(Random(f"question {level} {clip_seed}").choice(items), clip))
         if len(chosen) == n:
             break
     return Questions(f"text world, level {level}", tuple(chosen), seed)
+
+
+def _with_digest(item: Item, clip: Clip | Document) -> Item:
+    """The item and what its clip's file follows from, so that equal questions are of equal pixels."""
+    return item.model_copy(update={"meta": item.meta | {"clip": digest(clip)}})
 
 
 def of_file(path: str | Path, n: int | None = None, seed: int = 0) -> Questions:
     """The questions of a `.jsonl` file, its media beside it; `n` of them drawn by lot, or all.
 
     A row is an `Item`, or has `id`, `video`, `question`, `answers` and, where known, `t_start` and `t_end`
-    or `page`, `box`, `text_h_px`, `choices`, `category`. Raises MediaError naming the line, or the file, that
-    is not as it should be.
+    or `page`, `box`, `text_h_px`, `choices`, `category`, `unanswerable`. Raises MediaError naming the line,
+    or the file, that is not as it should be, before anything is asked.
     """
     path = Path(path)
     items = list(_rows(path))
@@ -77,11 +87,10 @@ def of_file(path: str | Path, n: int | None = None, seed: int = 0) -> Questions:
     if n is not None:
         kept = sorted(Random(f"questions {seed}").sample(range(len(items)), n))
         items = [items[at] for at in kept]
-    gone = [item.media for item in items if not Path(item.media).exists()]
+    gone = {item.media: None for item in items if not os.path.exists(item.media)}  # Path's raises on some
     if gone:
-        raise MediaError(
-            f"{path}: {gone[0]} is not there, nor are {len(set(gone)) - 1} others; put them beside it"
-        )
+        others = f" ({len(gone)} files are missing)" if len(gone) > 1 else ""
+        raise MediaError(f"{path}: {next(iter(gone))} is not there{others}; media are beside the file")
     return Questions(path.name, tuple(items), seed)
 
 
@@ -101,6 +110,7 @@ def _rows(path: Path) -> Iterator[Item]:
                 number += 1
                 if line.strip():
                     item = _item(json.loads(line))
+                    _check(item)
                     media = str((path.parent / item.media).absolute())
                     yield item.model_copy(update={"media": media})
     except ValidationError as error:
@@ -111,7 +121,7 @@ def _rows(path: Path) -> Iterator[Item]:
         raise MediaError(f"{path}:{number}: not a question: it lacks {error}") from error
     except UnicodeDecodeError as error:
         raise MediaError(f"{path}: not a text file: {one_line(error)}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise MediaError(f"{path}:{number}: not a question: {one_line(error)}") from error
     except OSError as error:
         raise MediaError(f"{path}: can't be read: {one_line(error)}") from error
@@ -126,7 +136,11 @@ def _item(row: dict[str, Any]) -> Item:
     for key in ("answers", "choices"):
         if not isinstance(row.get(key, []), list):
             raise TypeError(f"{key}: give a list of strings")
-    known = {"text_height": row.get("text_h_px"), "category": row.get("category", Path(row["video"]).stem)}
+    known = {
+        "text_height": row.get("text_h_px"),
+        "category": row.get("category", Path(row["video"]).stem),
+        "unanswerable": row.get("unanswerable"),
+    }
     return Item(
         id=row["id"],
         media=row["video"],
@@ -143,3 +157,19 @@ def _spans(row: dict[str, Any]) -> Iterator[Span]:
         yield Span(start=row["t_start"], end=row["t_end"], box=row.get("box"))
     elif "page" in row:
         yield Span(start=row["page"], end=row["page"], box=row.get("box"), unit="page")
+    elif "t_end" in row or row.get("box") is not None:
+        raise ValueError(
+            "where the answer stands lacks a moment: give t_start and t_end, or page (1 of a picture)"
+        )
+
+
+def _check(item: Item) -> None:
+    """Raises what asking, scoring or writing down the item would raise, hours later."""
+    if not item.question.strip():
+        raise ValueError("question: is empty")
+    question_text(item.question, item.choices)
+    score_answer(item, "", "answered")
+    height = item.meta.get("text_height")
+    if height is not None and not (isinstance(height, int | float) and 0 < height < math.inf):
+        raise ValueError(f"the height of the text is {height!r}: give pixels, or leave it out")
+    item.model_dump_json()

@@ -68,7 +68,7 @@ def _check_units(name: str, spans: Iterable[Span], views: Iterable[View]) -> Non
         unit = "page" if view.time is None else "seconds"
         if any(span.unit != unit for span in spans):
             raise UsageError(
-                f"item {name}: where its answer stands must be in {unit}, as its media is; mend it"
+                f"item {name}: the unit of where its answer stands must be {unit!r}, as of its media; mend it"
             )
 
 

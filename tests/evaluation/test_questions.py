@@ -8,7 +8,9 @@ import pytest
 
 from r4agent.errors import MediaError, UsageError
 from r4agent.evaluation import of_file, of_textworld
+from r4agent.evaluation.answers import score_answer
 from r4agent.evaluation.questions import media_of
+from r4agent.textworld import writer
 
 ROW = {
     "id": "a",
@@ -49,6 +51,11 @@ def test_rows_about_pages_with_choices_or_without_evidence(tmp_path: Path) -> No
     assert items[1].meta == {"category": "menus"}
 
 
+def test_a_row_says_that_there_is_no_answer(tmp_path: Path) -> None:
+    (item,) = of_file(write(tmp_path, ROW | {"answers": [], "unanswerable": True})).items
+    assert score_answer(item, None, "refused")["exact_match"] == 1
+
+
 def test_an_item_is_a_row_too(tmp_path: Path) -> None:
     row = {"id": "i", "media": "clip.mp4", "question": "?", "evidence": [{"start": 1, "end": 2}]}
     (item,) = of_file(write(tmp_path, row)).items
@@ -72,7 +79,37 @@ def test_an_item_is_a_row_too(tmp_path: Path) -> None:
         ([ROW | {"answers": "8080"}], "qa.jsonl:1: not a question: answers: give a list"),
         ([ROW, ROW], "the id 'a' stands there twice"),
         ([], "holds no questions"),
-        ([ROW | {"video": "gone.mp4"}], "gone.mp4 is not there"),
+        ([ROW | {"video": "gone.mp4"}], "gone.mp4 is not there; media"),
+        ([ROW | {"video": "x.mp4"}, ROW | {"id": "b", "video": "y.mp4"}], "x.mp4 is not there (2 files"),
+        ([ROW | {"video": "x" * 5000}], "is not there"),
+        ([ROW | {"video": "nul\0"}], "is not there"),
+        (["[" * 200_000], "qa.jsonl:1: not a question: maximum recursion depth"),
+        (
+            [ROW | {"box": [float("nan"), 1, 2, 3]}],
+            "qa.jsonl:1: not a question: box.0: Input should be a finite",
+        ),
+        ([ROW | {"t_start": float("nan")}], "qa.jsonl:1: not a question: start: Input should be a finite"),
+        ([ROW | {"t_end": float("inf")}], "qa.jsonl:1: not a question: end: Input should be a finite"),
+        ([ROW | {"text_h_px": "14"}], "the height of the text is '14'"),
+        ([ROW | {"text_h_px": float("nan")}], "the height of the text is nan"),
+        ([ROW | {"text_h_px": 0}], "the height of the text is 0"),
+        ([{k: v for k, v in ROW.items() if not k.startswith("t_")}], "lacks a moment"),
+        ([ROW | {"question": " "}], "question: is empty"),
+        ([ROW | {"question": "\ud800"}], "surrogates"),
+        ([ROW | {"choices": ["80", "81"]}], "name none of the choices"),
+        ([ROW | {"choices": ["8080", *map(str, range(30))]}], "at most 26 can be lettered"),
+        (
+            [
+                {
+                    "id": "a",
+                    "media": "clip.mp4",
+                    "question": "?",
+                    "answers": ["x"],
+                    "meta": {"distractors": ["y"]},
+                }
+            ],
+            "qa.jsonl:1: not a question: string indices",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, rows: list[Any], message: str) -> None:
@@ -105,6 +142,12 @@ def test_the_text_world_gives_one_question_a_clip() -> None:
     assert questions == of_textworld(level=2, n=5, seed=4)
     assert questions.sha256 != of_textworld(level=2, n=5, seed=5).sha256
     assert of_textworld(level=2, n=3, seed=4).items == questions.items[:3]
+
+
+def test_questions_about_other_pixels_are_other_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = of_textworld(level=0, n=2, seed=4).sha256
+    monkeypatch.setattr(writer, "DRAWING", writer.DRAWING + 1)
+    assert of_textworld(level=0, n=2, seed=4).sha256 != before
 
 
 @pytest.mark.parametrize(("n", "seed", "message"), [(0, 1, "n 0"), (3, -1, "seed -1")])

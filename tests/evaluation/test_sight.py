@@ -51,7 +51,9 @@ def test_no_frame_is_lost_or_won_by_rounding(fps: int, first: int, length: int, 
 def test_seconds_are_not_taken_for_pages_nor_pages_for_seconds() -> None:
     page = Span(start=2, end=3, box=SPAN.box, unit="page")
     for span, seen in ((SPAN, view(None)), (page, view(2.5))):
-        with pytest.raises(UsageError, match="item q: where its answer stands must be in"):
+        with pytest.raises(
+            UsageError, match="item q: the unit of where its answer stands must be '(page|seconds)'"
+        ):
             score_sight(item(span), [seen], [], answered=False)
 
 
