@@ -125,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     versus.set_defaults(run=_compare)
 
     view = commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results")
-    view.add_argument("what", metavar="EPISODE|DIR|RESULTS", help="a file, a folder, or an episode's id")
+    view.add_argument(
+        "what", nargs="+", metavar="EPISODE|DIR|RESULTS", help="a file, a folder, an id; several result files"
+    )
     view.add_argument("--out", type=Path, metavar="PATH", help="the page, or the folder of the index")
     view.add_argument("--gif", type=Path, metavar="OUT.gif", help="animate an episode's evidence")
     view.set_defaults(run=_view)
@@ -270,9 +272,9 @@ def _view(options: argparse.Namespace) -> int:
     from r4agent.page.reading import find
     from r4agent.progress import counter
 
-    what = find(options.what)
+    what = [find(name) for name in options.what]
     if options.gif:
-        print(write_gif(what, options.gif))
+        print(write_gif(what[0], options.gif))
     if options.out or not options.gif:
         with counter("pages") as step:
             out = view(what, options.out, progress=step)

@@ -6,7 +6,7 @@ Does not: look deeper than one folder below.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -60,7 +60,8 @@ def write_index(
     broken = {job.log for job in unmade}
     problems += unread + [f"{job.log.name}: {why}" for job, why in unmade.items()]
     listed = sorted((row for path, row in rows if path not in broken), key=lambda row: -row.created)
-    evaluations = [_evaluation(run, out) for run in results]
+    evaluations = [_evaluation([run], f"results-{run.path.stem}.html", out) for run in results]
+    evaluations += [_evaluation(runs, f"compared-{key}.html", out) for key, runs in _alike(results)]
     return write(out / "index.html", index_page(folder, listed, evaluations, problems))
 
 
@@ -136,8 +137,16 @@ def _listed(episode: Episode, verdict: Judged | None) -> Listed:
     )
 
 
-def _evaluation(results: Results, out: Path) -> tuple[str, str]:
-    """Write a result file's page beside the index; its address and title."""
-    name = f"results-{results.path.stem}.html"
-    write_results_page(results, out, name=name)
-    return quote(name), results.title
+def _alike(results: Sequence[Results]) -> list[tuple[str, list[Results]]]:
+    """Result files of the same questions, where there are several: worth a page side by side."""
+    groups: dict[str, list[Results]] = {}
+    for run in results:
+        groups.setdefault(str(run.header["questions"]["sha256"])[:12], []).append(run)
+    return [(key, runs) for key, runs in groups.items() if len(runs) > 1]
+
+
+def _evaluation(runs: list[Results], name: str, out: Path) -> tuple[str, str]:
+    """Write the page of result files beside the index; its address and title."""
+    write_results_page(runs, out, name=name)
+    title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs of {runs[0].header['questions']['name']}"
+    return quote(name), title

@@ -25,18 +25,8 @@ from r4agent.page.plots import Bar, bars, curve_table, curves
 from r4agent.page.render import made_by, render, write
 from r4agent.page.wording import number
 
-NAMES = {
-    "exact_match": "exact match",
-    "anls": "ANLS",
-    "f1": "F1",
-    "choice": "choice",
-    "evidence_recall": "evidence recall",
-    "evidence_hit": "evidence hit",
-    "time_iou": "time IoU",
-    "box_iou": "box IoU",
-    "page": "page accuracy",
-    "supported": "supported",
-}
+SPELT = {"anls": "ANLS", "f1": "F1", "time_iou": "time IoU", "box_iou": "box IoU", "page": "page accuracy"}
+NAMES = {metric: SPELT.get(metric, metric.replace("_", " ")) for metric in METRICS}
 COSTS = {
     "image_tokens": "image tokens",
     "megapixels": "megapixels shown",

@@ -4,7 +4,7 @@ Promises: an episode gives its page, a folder an index, a result file its result
 error that says what may be given. Does not: draw.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from r4agent.errors import UsageError
@@ -17,16 +17,24 @@ from r4agent.page.results_page import write_results_page
 Progress = Callable[[int, int], None]
 
 
-def view(what: Path, out: Path | None = None, *, progress: Progress = lambda done, total: None) -> Path:
+def view(
+    what: Path | Sequence[Path],
+    out: Path | None = None,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> Path:
     """Make the page of `what`; returns the file to open. out: the page of an episode (default: its id in
-    the current folder), or the folder of an index or of results (default: beside them)."""
-    if what.is_dir():
-        return write_index(what, out, progress=progress)
-    match kind_of(what):
-        case "episode":
-            return write_episode_page(what, out or Path(f"{what.stem}.html"))
-        case "results":
-            folder = out or what.with_name(f"{what.stem}-page")
-            return write_results_page(Results.read(what), folder, progress=progress)
-        case _:
-            raise UsageError(f"{what}: neither an episode, nor a result file, nor a folder of episodes")
+    the current folder), or the folder of an index or of results (default: beside them). Several paths must
+    be result files: they are shown side by side."""
+    paths = [what] if isinstance(what, Path) else list(what)
+    first, kinds = paths[0], {kind_of(path) for path in paths}
+    if kinds == {"results"}:
+        folder = out or first.with_name(f"{first.stem}-page")
+        return write_results_page([Results.read(path) for path in paths], folder, progress=progress)
+    if len(paths) > 1:
+        raise UsageError("several files can be viewed at once only if all are result files; give one")
+    if first.is_dir():
+        return write_index(first, out, progress=progress)
+    if kinds == {"episode"}:
+        return write_episode_page(first, out or Path(f"{first.stem}.html"))
+    raise UsageError(f"{first}: neither an episode, nor a result file, nor a folder of episodes")

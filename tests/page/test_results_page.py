@@ -10,6 +10,7 @@ import pytest
 from r4agent.command import main
 from r4agent.errors import UsageError
 from r4agent.evaluation.results import Results, Row, write_row
+from r4agent.evaluation.summary import METRICS
 from r4agent.log import Log
 from r4agent.page import view, write_index, write_results_page
 from r4agent.page.results_page import is_right
@@ -96,6 +97,13 @@ def test_the_figures_have_their_intervals(results_of: Make, tmp_path: Path) -> N
         assert setting in text
 
 
+def test_every_metric_of_the_summary_has_its_place(results_of: Make, tmp_path: Path) -> None:
+    scores = dict.fromkeys(METRICS, 0.5) | {"exact_match": 1.0}
+    text = Tree(write_results_page(results_of([right(scores=scores)]), tmp_path).read_text()).text
+    for metric in METRICS:
+        assert metric.replace("_", " ").split()[0].lower() in text.lower()
+
+
 def test_links_lead_to_the_episodes_pages(results_of: Make, episode: Path, tmp_path: Path) -> None:
     results = results_of([wrong(episode=str(episode)), wrong(episode="/gone/e-1.jsonl"), failed()])
     page = write_results_page(results, tmp_path / "page")
@@ -172,6 +180,13 @@ def test_view_makes_what_a_path_is(results_of: Make, tmp_path: Path) -> None:
     results = results_of([right()])
     assert view(results.path) == results.path.with_name(f"{results.path.stem}-page") / "index.html"
     assert view(results.path, tmp_path / "out") == tmp_path / "out" / "index.html"
+    other = results_of([wrong()], control="no-tool")
+    both = view([results.path, other.path], tmp_path / "both").read_text()
+    assert "minus ocr, rumination" in Tree(both).text
+    compared = [str(a["href"]) for a in Tree(view(tmp_path / "results").read_text()).all("a")]
+    assert "compared-ab.html" in compared
+    with pytest.raises(UsageError, match="all are result files"):
+        view([results.path, tmp_path])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no episodes and no results"):
         view(tmp_path / "empty")
