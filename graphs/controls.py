@@ -6,8 +6,9 @@ Does not: touch the overview.
 
     no-tool       a call brings no picture, and the policy is told so
     blank-crop    a call brings a grey picture of the size asked for
-    random-crop   a call brings as large a region of the same frame, elsewhere; for a whole frame,
-                  another frame
+    random-crop   a call brings as large a region of the same frame, at a place drawn by lot, which may
+                  overlap the one asked for; for a whole frame, another frame. The whole of a single picture
+                  has no other: there it spoils nothing
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ def elsewhere(views: Sequence[View], source: Source, profile: ModelProfile, seed
 def _elsewhere(view: View, source: Source, profile: ModelProfile, rng: Random) -> View:
     size, region = source.size_of(view.frame), view.region
     if (region.width, region.height) == (size.width, size.height):
-        frame = rng.randrange(source.count)
+        others = source.count - 1
+        frame = (view.frame + 1 + rng.randrange(others)) % source.count if others else view.frame
         other = whole(source, [frame], profile=profile, max_tokens=profile.tokens(view.size))[0]
         return replace(other, size=view.size) if other.region == view.region else other
     x = rng.randint(0, round(size.width - region.width))

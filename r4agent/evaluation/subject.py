@@ -77,11 +77,13 @@ def _model(policy: BaseChatModel) -> dict[str, Any]:
 def equal_pixels(row: Row, budget: Budget, profile: ModelProfile) -> Budget:
     """The budget of a single pass with as many image tokens as rumination spent in `row`: the overview's
     frames, larger; more of them where they can't be larger, as the source has no more pixels or one picture
-    may have no more tokens."""
-    tokens = int(row.cost["image_tokens"])
-    width, height = Episode.read(row.episode).header["media"]["size"]
-    most = profile.tokens(profile.fit(Size(width, height), budget.picture_tokens))
-    count = max(min(budget.overview_images, int(row.cost["images"])), -(-tokens // most))
+    may have no more tokens. Fewer tokens only where that is all that the media has."""
+    tokens, episode = int(row.cost["image_tokens"]), Episode.read(row.episode)
+    largest = max((picture.view.region for picture in episode.pictures), key=lambda region: region.area)
+    size = Size(round(largest.width), round(largest.height))
+    most = profile.tokens(profile.fit(size, budget.picture_tokens))
+    wanted = max(min(budget.overview_images, int(row.cost["images"])), -(-tokens // most))
+    count = min(wanted, episode.header["media"]["count"])
     changes = {"images": count, "overview_images": count, "image_tokens": tokens, "overview_tokens": most}
     return budget.model_copy(update=changes)
 

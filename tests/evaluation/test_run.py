@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from r4agent import Budget, RunError, ScriptedPolicy, UsageError
 from r4agent.evaluation import Questions, Results, Subject, evaluate, summary
 from r4agent.evaluation import run as module
 from r4agent.evaluation.subject import equal_pixels
 from r4agent.geometry import QWEN2_5_VL
+from r4agent.item import Item
 
 pytestmark = pytest.mark.usefixtures("r4_home")
 NOT_FOUND = "<not_found>too small</not_found>"
@@ -157,6 +159,22 @@ def test_equal_pixels_adds_frames_where_the_source_has_no_more_pixels(signs: Que
     assert budget.overview_tokens <= Budget().picture_tokens
     poor = equal_pixels(row, Budget(), QWEN2_5_VL)
     assert poor.overview_images == 8
+
+
+def test_equal_pixels_shares_the_tokens_among_the_pages_there_are(tmp_path: Path) -> None:
+    for name, size in (("1.png", (64, 64)), ("2.png", (1920, 1080))):  # the first says nothing of the others
+        Image.new("RGB", size).save(tmp_path / name)
+    item = Item(id="pages", media=str(tmp_path), question="?", answers=("x",))
+    again = '<tool_call>{"name": "re_encode", "arguments": {"view": "v2", "detail": "medium"}}</tool_call>'
+    pages, policy = Questions("pages", (item,), seed=0), ScriptedPolicy(replies=[again, again, NOT_FOUND])
+    control = evaluate(pages, Subject(policy=policy, control="equal-pixels"))
+    (baseline,) = [Results.read(p) for p in control.path.parent.glob("*.jsonl") if "rumination" in p.name]
+    assert baseline.rows[0].cost["images"] == 4
+    (row,) = control.rows
+    assert row.cost["images"] == 2
+    assert (
+        row.cost["image_tokens"] >= 0.45 * baseline.rows[0].cost["image_tokens"]
+    )  # half is page 1's to have
 
 
 def test_arguments_that_can_not_be(signs: Questions) -> None:

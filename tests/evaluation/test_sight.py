@@ -52,7 +52,7 @@ def test_seconds_are_not_taken_for_pages_nor_pages_for_seconds() -> None:
     page = Span(start=2, end=3, box=SPAN.box, unit="page")
     for span, seen in ((SPAN, view(None)), (page, view(2.5))):
         with pytest.raises(
-            UsageError, match="item q: the unit of where its answer stands must be '(page|seconds)'"
+            UsageError, match=r"item q: the unit of where its answer stands must be '(page|seconds)'"
         ):
             score_sight(item(span), [seen], [], answered=False)
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from r4agent import Episode, MediaStore
-from r4agent.geometry import Size
-from r4agent.graphs.controls import GREY, NO_PICTURE
+from r4agent.geometry import QWEN2_5_VL, Size
+from r4agent.graphs.controls import GREY, NO_PICTURE, elsewhere
 from r4agent.media import open_source
 from r4agent.media.view import Picture
+from r4agent.tools.select_frames import whole
 
 from .conftest import EVERY_NODE
 
@@ -78,6 +79,16 @@ def test_random_crop_brings_as_large_a_place_elsewhere_and_labels_it_truly(run: 
             frame = next(iter(source.frames([picture.view.frame])))
             assert picture.view.cut(frame.image).tobytes() == spoilt.store.get(picture.ref).tobytes()
             assert f"[{picture.name}] frame {picture.view.frame} " in spoilt.words
+
+
+def test_random_crop_never_brings_the_frame_asked_for_where_there_is_another(clip: Path) -> None:
+    with open_source(clip) as source:
+        source.count = 2  # so that one draw in two would hit it
+        frames = whole(source, [0, 1], profile=QWEN2_5_VL, max_tokens=100)
+        for seed in map(str, range(20)):
+            for view in frames:
+                (moved,) = elsewhere([view], source, QWEN2_5_VL, seed)
+                assert moved.frame == 1 - view.frame
 
 
 def test_random_crop_draws_the_same_places_again(run: Any) -> None:
