@@ -176,3 +176,26 @@ def test_view_takes_a_path_or_an_id(
         capsys.readouterr()
         assert main(["view", wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ask_draws_what_it_saw_and_still_answers_when_it_can_not(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("R4_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "drawing_policy.py").write_text(
+        "from r4agent import ScriptedPolicy\n"
+        'sees = ScriptedPolicy(replies=[\'<evidence>{"view": "v1"}</evidence><answer>42</answer>\'])\n'
+        "blind = ScriptedPolicy(replies=['<not_found>no</not_found>'])\n"
+    )
+    page, gif = tmp_path / "a.html", tmp_path / "a.gif"
+    drawn = ["--json", "--page", str(page), "--gif", str(gif)]
+    assert main(["ask", str(clip), "q?", "--policy", "drawing_policy:sees", *drawn]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["answer"] == "42"
+    assert err.splitlines() == [f"page: {page}", f"gif: {gif}"]
+    assert gif.read_bytes().startswith(b"GIF89a")
+    assert main(["ask", str(clip), "q?", "--policy", "drawing_policy:blind", *drawn]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1])["status"] == "refused"
+    assert "no evidence" in err
