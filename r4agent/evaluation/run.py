@@ -64,6 +64,7 @@ def evaluate(
         baseline = _baseline(questions, subject.rumination, folder, workers, progress)
         for row in baseline.rows:
             budgets[row.id] = equal_pixels(row, subject.budget, subject.profile)
+        header["config"]["baseline"] = baseline.path.name  # a resumed run must not mix the costs of two
     slug = _slug(subject, questions)
     path = _begun(folder, slug, header) if resume else None
     path = path or folder / f"{new_id()}-{slug}.jsonl"
@@ -191,11 +192,13 @@ def _begun(folder: Path, slug: str, header: dict[str, Any]) -> Path | None:
     for path in sorted(folder.glob(f"*-{slug}.jsonl"), reverse=True):
         if not read_lines(path)[0]:  # killed, or out of disk space, before its header was written
             continue
-        there = Results.read(path).header
-        if all(there[key] == header[key] for key in ("questions", "config")):
+        there = Results.read(path)
+        if all(there.header[key] == header[key] for key in ("questions", "config")):
             for key in ("versions", "prompt"):
-                if there[key] != header[key]:
-                    raise RunError(f"{path}: was begun with other {key}; begin anew, without resume")
+                if there.header[key] != header[key]:
+                    raise RunError(
+                        f"{path}: was begun with other {key}; evaluate {there.title!r} anew, without resume"
+                    )
             return path
     return None
 

@@ -149,6 +149,11 @@ def test_equal_pixels_sees_at_most_what_rumination_cost_and_nearly_all_of_it(sig
         assert row.cost["turns"] == 1
     evaluate(signs, Subject(policy=policy, control="equal-pixels"))
     assert len(list(folder.glob("*.jsonl"))) == 3  # the run of rumination was there
+    assert control.header["config"]["baseline"] == baseline.path.name
+    renamed = folder / f"2999{baseline.path.name[4:]}"  # as if rumination had been run again
+    renamed.write_bytes(baseline.path.read_bytes())
+    again = evaluate(signs, Subject(policy=policy, control="equal-pixels"), resume=True)
+    assert again.header["config"]["baseline"] == renamed.name
 
 
 def test_equal_pixels_adds_frames_where_the_source_has_no_more_pixels(signs: Questions) -> None:
