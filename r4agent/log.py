@@ -111,6 +111,6 @@ def parse(data: bytes, path: Path) -> Iterator[dict[str, Any]]:
             line = json.loads(text)
             if not isinstance(line, dict) or not {"type", "key"} <= set(line):
                 raise ValueError("not a line of a log")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path}:{number}: {one_line(error)}; the file is damaged") from error
         yield line

@@ -85,7 +85,11 @@ class Results:
         """Read a result file. Raises RunError naming the file when it is none."""
         path = Path(path)
         lines, _ = read_lines(path)
-        if not lines or lines[0]["type"] != "results":
+        if (
+            not lines
+            or lines[0]["type"] != "results"
+            or not {"schema", "questions", "config"} <= set(lines[0])
+        ):
             raise RunError(f"{path}: not a result file of r4 eval")
         header = lines[0]
         if header["schema"] != SCHEMA:

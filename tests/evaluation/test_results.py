@@ -75,6 +75,8 @@ def test_a_torn_last_line_is_read_over(log: Log) -> None:
         (json.dumps(HEADER | {"key": "results", "schema": 9}) + "\n", "schema 9"),
         (json.dumps(HEADER | {"key": "results"}) + '\n{"type":"row","key":"r"}\n', "a row is damaged"),
         ("{\n", "the file is damaged"),
+        ("[" * 100_000 + "\n", "the file is damaged"),
+        ('{"type":"results","key":"results"}\n', "not a result file"),
     ],
 )
 def test_what_is_no_result_file_is_said(tmp_path: Path, text: str, message: str) -> None:
