@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.add_argument("--budget", action="append", default=[], metavar="KEY=VALUE", help="as in r4 ask")
     test.add_argument(
-        "--workers", type=int, metavar="W", help="processes (default: a core each for ocr, else 1)"
+        "--workers", type=int, metavar="W", help="processes (default: for ocr one a core, at most 8; else 1)"
     )
     test.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: $R4_HOME/results)")
     test.add_argument("--resume", action="store_true", help="go on with the latest run of the same questions")
@@ -206,7 +206,7 @@ def _eval(options: argparse.Namespace) -> int:
     )
     workers = options.workers
     if workers is None:  # the reader keeps a core busy; what another policy needs is not ours to say
-        workers = (os.cpu_count() or 1) if options.policy == "ocr" else 1
+        workers = min(os.cpu_count() or 1, 8) if options.policy == "ocr" else 1
     questions = _questions(options)
     with counter("questions") as step:
         results = evaluate(

@@ -114,6 +114,8 @@ def print_comparison(found: dict[str, Any]) -> None:
         f"{found['n']} compared; {found['only_a']} only in A, {found['only_b']} only in B; "
         f"failed and left out: {found['failed_a']} in A, {found['failed_b']} in B",
     )
+    if found["differs"]:
+        _line("also differ in", ", ".join(found["differs"]))
     metrics = [(name.replace("_", " "), pair) for name, pair in found["metrics"].items()]
     _table(("metric", *COMPARED), [(name, *_compared(pair)) for name, pair in metrics])
     groups = [(group["category"], group["exact_match"]) for group in found["categories"]]

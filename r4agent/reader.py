@@ -82,6 +82,7 @@ class Reader:
             with self._engine_lock:  # the engine is not for two at once; a second asker waits for the first
                 lines = self._recall(ref)
                 if lines is None:
+                    self._engine = self._engine or _load(self.threads)
                     started = time.monotonic()
                     lines = in_reading_order(self._recognise(image))
                     self._save(ref, lines, time.monotonic() - started)
@@ -93,8 +94,6 @@ class Reader:
         return lines
 
     def _recognise(self, image: Image.Image) -> list[Line]:
-        if self._engine is None:
-            self._engine = _load(self.threads)
         scale = max(1.0, min(MAGNIFIED, (SMALL / (image.width * image.height)) ** 0.5))
         wide, high = round(image.width * scale), round(image.height * scale)
         rgb = np.asarray(image.convert("RGB").resize((wide, high), Image.Resampling.BICUBIC))

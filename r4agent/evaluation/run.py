@@ -5,17 +5,10 @@ the run stops and says why, and what was scored stays.
 Does not: overwrite: each run that is not resumed has a file of its own.
 """
 
-import os
 import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from functools import cache
-from multiprocessing import connection, get_context
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +18,7 @@ from r4agent.evaluation.asker import Asker
 from r4agent.evaluation.questions import Questions
 from r4agent.evaluation.results import SCHEMA, Results, Row
 from r4agent.evaluation.subject import Subject, equal_pixels, machine
+from r4agent.evaluation.workers import ask_in_processes
 from r4agent.graphs.opening import new_id, versions
 from r4agent.item import Item
 from r4agent.log import Log, read_lines
@@ -58,109 +52,51 @@ def evaluate(
         raise UsageError(f"workers {workers}: must be 1 or more")
     if workers > 1 and not isinstance(subject.policy, str):
         raise UsageError("workers: a chat model can't be sent to other processes; name it as MODULE:NAME")
-    header = _header(questions, subject)
-    budgets = dict.fromkeys((item.id for item in questions.items), subject.budget)
+    header = _header(questions, subject, workers)
+    baseline = None
     if subject.control == "equal-pixels":
         baseline = _baseline(questions, subject.rumination, folder, workers, progress)
-        for row in baseline.rows:
-            budgets[row.id] = equal_pixels(row, subject.budget, subject.profile)
         header["config"]["baseline"] = baseline.path.name  # a resumed run must not mix the costs of two
     slug = _slug(subject, questions)
     path = _begun(folder, slug, header) if resume else None
     path = path or folder / f"{new_id()}-{slug}.jsonl"
     Log(path).once("results", header)
-    there = Results.read(path)
+    todo = _todo(questions, subject, Results.read(path), baseline)
+    ask = ask_in_processes(subject, path, todo, workers) if workers > 1 else _in_turn(subject, path, todo)
+    with closing(ask) as rows:
+        _watch(rows, len(questions.items) - len(todo), len(questions.items), progress)
+    return Results.read(path)
+
+
+def _todo(
+    questions: Questions, subject: Subject, there: Results, baseline: Results | None
+) -> list[tuple[Item, Budget]]:
+    """What is not scored yet, with what it may cost; what failed before goes last, to bar nothing's way."""
+    budgets = dict.fromkeys((item.id for item in questions.items), subject.budget)
+    for row in baseline.rows if baseline else ():
+        budgets[row.id] = equal_pixels(row, subject.budget, subject.profile)
     done, failed = {row.id for row in there.scored}, {row.id for row in there.rows if row.failed}
     todo = [(item, budgets[item.id]) for item in questions.items if item.id not in done]
-    todo.sort(key=lambda asked: asked[0].id in failed)  # those last, so that they never bar the way
+    return sorted(todo, key=lambda asked: asked[0].id in failed)
+
+
+def _watch(rows: Iterable[Row], done: int, total: int, progress: Progress | None) -> None:
+    """Follow the rows as they are written; RunError where it is no use to go on."""
     failures = 0
-    rows = _in_processes(subject, path, todo, workers) if workers > 1 else _in_turn(subject, path, todo)
-    for count, row in enumerate(rows, start=len(done) + 1):
+    for count, row in enumerate(rows, start=done + 1):
         if progress:
-            progress(count, len(questions.items))
+            progress(count, total)
         failures = failures + 1 if row.failed else 0
         if failures == GIVE_UP:
-            rows.close()
             raise RunError(
                 f"{GIVE_UP} questions failed in a row, the last with: {row.error}; resume it when mended"
             )
-    return Results.read(path)
 
 
 def _in_turn(subject: Subject, path: Path, todo: list[tuple[Item, Budget]]) -> Generator[Row]:
     asker = Asker(subject, path)
     for item, budget in todo:
         yield asker.ask(item, budget)
-
-
-def _in_processes(
-    subject: Subject, path: Path, todo: list[tuple[Item, Budget]], workers: int
-) -> Generator[Row]:
-    """Rows as they are done. Workers are spawned, as the reader's engine has threads, which a fork loses."""
-    spawn = get_context("spawn")
-    lifeline, held = spawn.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=(subject, path, lifeline))
-    try:
-        with _deaf_to_interrupts():  # as the workers begun here stay: only this process is to say so
-            waiting = {pool.submit(_ask, item, budget) for item, budget in todo}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from _results_of(done)
-    except KeyboardInterrupt:
-        held.close()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C is ignored in the block, where this is the main thread; elsewhere it does not arrive."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _results_of(done: set[Future[Row]]) -> Iterator[Row]:
-    try:
-        for future in done:
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise RunError(
-            "a worker process was killed, as happens when memory runs out; resume with fewer workers"
-        ) from error
-
-
-_subject: Subject  # of this worker process, as is its
-_path: Path
-
-
-def _begin(subject: Subject, path: Path, lifeline: connection.Connection) -> None:
-    """In a worker, first: nothing that can fail, since the pool would not say why."""
-    global _subject, _path
-    _subject, _path = subject, path
-    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-
-
-@cache
-def _asker() -> Asker:
-    """This worker's."""
-    return Asker(_subject, _path, threads=1)
-
-
-def _end_with(lifeline: connection.Connection) -> None:
-    """End this worker, whatever it is at, when its parent lets go of the other end or was killed."""
-    connection.wait([lifeline])
-    os._exit(1)
-
-
-def _ask(item: Item, budget: Budget) -> Row:
-    return _asker().ask(item, budget)
 
 
 def _baseline(
@@ -174,7 +110,7 @@ def _baseline(
     return results
 
 
-def _header(questions: Questions, subject: Subject) -> dict[str, Any]:
+def _header(questions: Questions, subject: Subject, workers: int) -> dict[str, Any]:
     return {
         "type": "results",
         "schema": SCHEMA,
@@ -184,6 +120,7 @@ def _header(questions: Questions, subject: Subject) -> dict[str, Any]:
         "prompt": subject.prompt(),
         "versions": versions(),
         "machine": machine(),
+        "workers": workers,
     }
 
 

@@ -18,6 +18,7 @@ from r4agent.media.view import View
 
 COVERED = 0.8
 LEGIBLE = 10.0
+FAR_LARGER = 20  # a line of text holds its word; the whole frame holds everything, and says nothing
 SAME_PLACE = 0.5  # share of the smaller of two boxes that lies in the other, for evidence to be a hit
 
 
@@ -27,10 +28,11 @@ def score_sight(
     """What the pictures given to a policy and the evidence of its answer are worth.
 
     evidence_recall: a picture given shows the answer. evidence_hit: a place of the answer's evidence is the
-    right one: at the right moment, or page, and at least half of the smaller box in the other. time_iou: of
-    the time from the first to the last moment of the evidence with the span it fits best; None where that is
-    one moment, which has no length. box_iou: of the best evidence at the right moment. page: the answer's
-    first evidence is on a right page; None for video. No answer, no evidence: hit, box_iou and page are 0.
+    right one: at the right moment, or page, at least half of the smaller box in the other, and not far larger
+    than the answer's. time_iou: of the time from the first to the last moment of the evidence with the span
+    it fits best; None where that is one moment, which has no length. box_iou: of the best evidence at the
+    right moment. page: the answer's first evidence is on a right page; None for video. No answer, no
+    evidence: hit, box_iou and page are 0.
     """
     spans, places, views = item.evidence, evidence if answered else (), tuple(views)
     _check_units(item.id, spans, views)
@@ -89,7 +91,11 @@ def _same_place(box: Box, truth: Box | None) -> bool:
     if truth is None:
         return True
     shared = box.overlap(truth)
-    return shared is not None and shared.area >= SAME_PLACE * min(box.area, truth.area)
+    return (
+        shared is not None
+        and shared.area >= SAME_PLACE * min(box.area, truth.area)
+        and box.area <= FAR_LARGER * truth.area
+    )
 
 
 def _iou(one: Box, other: Box) -> float:

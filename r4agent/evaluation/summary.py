@@ -66,7 +66,8 @@ def compare(a: Results, b: Results) -> dict[str, Any]:
     """The two on the questions that both have and neither failed; differences are b − a.
 
     only_a, only_b: questions that one alone was asked. failed_a, failed_b: of those in common, how many
-    failed there. Raises UsageError when no pair is left, or when an id stands for two questions."""
+    failed there. differs: what else sets the two apart, besides what their titles say, by name: [a's, b's].
+    Raises UsageError when no pair is left, or when an id stands for two questions."""
     first, second = {row.id: row for row in a.rows}, {row.id: row for row in b.rows}
     common = [id for id in first if id in second]
     if not common:
@@ -79,6 +80,7 @@ def compare(a: Results, b: Results) -> dict[str, Any]:
     return {
         "a": {"path": str(a.path), "title": a.title},
         "b": {"path": str(b.path), "title": b.title},
+        "differs": _differing(a.header, b.header),
         "n": len(pairs),
         "only_a": len(first) - len(common),
         "only_b": len(second) - len(common),
@@ -94,6 +96,14 @@ def compare(a: Results, b: Results) -> dict[str, Any]:
 
 
 Pair = tuple[Row, Row]
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, list[Any]]:
+    """Entries of two headers that decide figures and are not the same: budget, versions, machine, …"""
+    one, other = ({**header, **header["config"]} for header in (a, b))
+    names = ("model", "budget", "profile", "reader", "versions", "machine", "workers")
+    pairs = ((name, one.get(name), other.get(name)) for name in names)
+    return {name: [left, right] for name, left, right in pairs if left != right}
 
 
 def _check_same(a: Row, b: Row) -> None:

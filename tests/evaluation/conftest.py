@@ -25,10 +25,19 @@ def broken():
 """
 
 
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips that were made once: their names say what is in them, so tests may share them."""
+    return tmp_path_factory.mktemp("clips")
+
+
 @pytest.fixture
-def r4_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("R4_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+def r4_home(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "clips").symlink_to(clips)
+    monkeypatch.setenv("R4_HOME", str(home))
+    return home
 
 
 @pytest.fixture

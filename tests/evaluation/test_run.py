@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from r4agent import Budget, RunError, ScriptedPolicy, UsageError
+from r4agent import Budget, Episode, RunError, ScriptedPolicy, UsageError
 from r4agent.evaluation import Questions, Results, Subject, evaluate, summary
 from r4agent.evaluation import run as module
 from r4agent.evaluation.subject import equal_pixels
@@ -40,7 +40,9 @@ def test_every_question_is_a_row_with_scores_and_costs(signs: Questions) -> None
         assert (row.status, row.answer, row.scores["exact_match"]) == ("refused", None, 0)
         assert row.scores["evidence_recall"] == 0
         assert (row.cost["turns"], row.cost["images"], row.cost["decoded_frames"]) == (2, 10, 10)
-        assert row.cost["megapixels"] == pytest.approx(10 * 448 * 252 / 1e6, rel=2)
+        views = [picture.view for picture in Episode.read(row.episode).pictures]
+        assert row.cost["image_tokens"] == sum(view.size.pixels for view in views) // 28**2
+        assert row.cost["megapixels"] == pytest.approx(sum(view.size.pixels for view in views) / 1e6)
         assert Path(row.episode).is_file()
     header = results.header
     assert header["config"]["budget"]["turns"] == 8

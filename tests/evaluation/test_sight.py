@@ -106,6 +106,8 @@ def test_a_hit_is_at_the_right_moment_and_half_in_the_right_place() -> None:
     assert scores(place(box=(150, 100, 250, 120)))["evidence_hit"] == 1  # half of it
     assert scores(place(box=(151, 100, 251, 120)))["evidence_hit"] == 0
     assert scores(place(box=(140, 105, 150, 115)))["evidence_hit"] == 1  # the word within the line
+    assert scores(place(box=(100, 100, 1100, 140)))["evidence_hit"] == 1  # its line, 20 times as large
+    assert scores(place(box=(0, 0, 1920, 1080)))["evidence_hit"] == 0  # the whole frame says nothing
     assert scores(place(time=4.0), place())["evidence_hit"] == 1
     assert scores(place(), answered=False)["evidence_hit"] == 0
     assert scores()["evidence_hit"] == 0

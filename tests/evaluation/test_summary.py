@@ -213,3 +213,16 @@ def test_the_command_says_what_is_wrong_in_one_line(
     (tmp_path / "text.jsonl").write_text("hello\n")
     assert main(["compare", str(a.path), str(tmp_path / "text.jsonl")]) == 5
     assert main(["compare", str(a.path), str(results("b", row("2", 0.0)).path)]) == 2
+
+
+def test_a_comparison_says_what_else_sets_the_two_apart(
+    results: Callable[..., Results], tmp_path: Path
+) -> None:
+    a = results("a", row("1", 1.0))
+    assert compare(a, results("b", row("1", 0.0)))["differs"] == {}
+    header = HEADER | {"machine": "a faster one", "config": HEADER["config"] | {"budget": {"turns": 3}}}
+    log = Log(tmp_path / "c.jsonl")
+    log.once("results", header)
+    write_row(log, row("1", 0.0))
+    found = compare(a, Results.read(log.path))["differs"]
+    assert found == {"budget": [None, {"turns": 3}], "machine": [None, "a faster one"]}
