@@ -167,6 +167,8 @@ def _check(item: Item) -> None:
     """Raises what asking, scoring or writing down the item would raise, hours later."""
     if not item.question.strip():
         raise ValueError("question: is empty")
+    if not item.media.strip():
+        raise ValueError("video: is empty; name a file beside this one")
     question_text(item.question, item.choices)
     score_answer(item, "", "answered")
     height = item.meta.get("text_height")

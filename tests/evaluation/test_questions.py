@@ -79,6 +79,7 @@ def test_an_item_is_a_row_too(tmp_path: Path) -> None:
         ([ROW | {"answers": "8080"}], "qa.jsonl:1: not a question: answers: give a list"),
         ([ROW, ROW], "the id 'a' stands there twice"),
         ([], "holds no questions"),
+        ([ROW | {"video": ""}], "qa.jsonl:1: not a question: video: is empty"),
         ([ROW | {"video": "gone.mp4"}], "gone.mp4 is not there; media"),
         ([ROW | {"video": "x.mp4"}, ROW | {"id": "b", "video": "y.mp4"}], "x.mp4 is not there (2 files"),
         ([ROW | {"video": "x" * 5000}], "is not there"),
