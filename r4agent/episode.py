@@ -108,6 +108,7 @@ def _chain(lines: list[dict[str, Any]], end: dict[str, Any] | None) -> tuple[dic
     at = end["after"] if end else next(reversed(messages), None)
     chain = []
     while at in messages:
-        chain.append(messages[at])
-        at = messages[at]["after"]
+        line = messages.pop(at)  # each once: a damaged file may lead in a circle
+        chain.append(line)
+        at = line["after"]
     return tuple(reversed(chain))

@@ -108,6 +108,14 @@ def test_messages_of_a_way_not_taken_are_left_out(tmp_path: Path) -> None:
     assert episode.status == "refused"
 
 
+def test_messages_that_lead_in_a_circle_end(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    lines = [HEADER | {"key": "episode"}, *({"key": key, **message(key)} for key in ("a", "b"))]
+    lines[1]["after"], lines[2]["after"] = lines[2]["id"], lines[1]["id"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(Episode.read(path).messages) == 2
+
+
 def test_many_threads_write_whole_lines(tmp_path: Path) -> None:
     EpisodeLog(tmp_path, "e").once("episode", HEADER)
 

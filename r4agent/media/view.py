@@ -75,7 +75,10 @@ class Picture:
 
     @classmethod
     def from_block(cls, block: dict[str, Any]) -> Self:
-        return cls(block["id"], View.parse(block["extras"]["view"]), block["file_id"])
+        ref = block["file_id"]
+        if not isinstance(ref, str):  # a log may have been written by anyone
+            raise TypeError(f"file_id {ref!r} is no text")
+        return cls(block["id"], View.parse(block["extras"]["view"]), ref)
 
 
 def pictures_in(contents: Iterable[Any]) -> Iterator[Picture]:
