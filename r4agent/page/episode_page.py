@@ -5,7 +5,6 @@ which says so. Does not: run anything.
 """
 
 import hashlib
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,6 @@ def episode_page(path: Path, *, store: MediaStore | None = None, judged: Judged 
     store = store or _store_of(episode.header)
     sharp = {s.picture.ref for proof in story.proofs for s in (proof.sight, proof.whole) if s}
     raw, raw_whole = raw_lines(path, RAW)
-    created = episode.header.get("created")
     return render(
         "episode.html",
         title=story.question,
@@ -50,7 +48,7 @@ def episode_page(path: Path, *, store: MediaStore | None = None, judged: Judged 
         raw=raw,
         raw_whole=raw_whole,
         version=__version__,
-        when=time.strftime("%-d %B %Y, %H:%M", time.localtime(created)) if created else "",
+        when=f"{story.created:%-d %B %Y, %H:%M}" if story.created else "",
     )
 
 

@@ -5,9 +5,9 @@ result file says so; two thousand episodes stay quick, since a page made before 
 Does not: look deeper than one folder below.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,8 +38,7 @@ class Listed:
     turns: int
     pictures: int
     seconds: float
-    date: str
-    created: float
+    created: datetime | None
 
 
 def write_index(
@@ -59,8 +58,12 @@ def write_index(
     unmade = write_pages(jobs, progress)
     broken = {job.log for job in unmade}
     problems += unread + [f"{job.log.name}: {why}" for job, why in unmade.items()]
-    listed = sorted((row for path, row in rows if path not in broken), key=lambda row: -row.created)
-    evaluations = [_evaluation([run], f"results-{run.path.stem}.html", out) for run in results]
+    listed = sorted(
+        (row for path, row in rows if path not in broken),
+        key=lambda row: row.created or datetime.min,
+        reverse=True,
+    )
+    evaluations = [_evaluation([run], f"evaluation-{_name(run.path, folder)}.html", out) for run in results]
     evaluations += [_evaluation(runs, f"compared-{key}.html", out) for key, runs in _alike(results)]
     return write(out / "index.html", index_page(folder, listed, evaluations, problems))
 
@@ -118,22 +121,19 @@ def _rows(
 def _listed(episode: Episode, verdict: Judged | None) -> Listed:
     story = tell(episode)
     end = episode.end or {}
-    usage = end.get("usage", {})
-    created = float(episode.header.get("created") or 0)
     return Listed(
         href=quote(f"pages/{episode.path.stem}.html"),
         question=story.question,
         answer=story.answer,
-        media=story.media.rsplit("/", 1)[-1],
+        media=story.media,
         status=story.status,
         judged=verdict.css if verdict else "",
         supported=end.get("supported", "unchecked") if story.answer is not None else "",
         tools=tuple(sorted(story.tools)),
-        turns=usage.get("turns", len(story.turns)),
-        pictures=usage.get("images", len(story.pictures)),
-        seconds=usage.get("seconds", 0.0),
-        date=time.strftime("%Y-%m-%d %H:%M", time.localtime(created)) if created else "",
-        created=created,
+        turns=story.spent.get("turns", len(story.turns)),
+        pictures=story.spent.get("images", len(story.pictures)),
+        seconds=story.spent.get("seconds", 0.0),
+        created=story.created,
     )
 
 
@@ -143,6 +143,11 @@ def _alike(results: Sequence[Results]) -> list[tuple[str, list[Results]]]:
     for run in results:
         groups.setdefault(str(run.header["questions"]["sha256"])[:12], []).append(run)
     return [(key, runs) for key, runs in groups.items() if len(runs) > 1]
+
+
+def _name(path: Path, folder: Path) -> str:
+    """A name for what was found in a folder: two files of one name in different folders have two."""
+    return "-".join(path.relative_to(folder).with_suffix("").parts)
 
 
 def _evaluation(runs: list[Results], name: str, out: Path) -> tuple[str, str]:

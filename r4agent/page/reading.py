@@ -6,6 +6,7 @@ Does not: repair files.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from r4agent.errors import RunError, UsageError, one_line
 from r4agent.log import read_lines
 from r4agent.media.store import home
 
+HEADER = 64 << 20  # bytes of a first line, at most: it holds the question
+
 
 def find(name: str) -> Path:
     """The file that a command's argument means: a path, or the id of an episode under `home()`."""
     path = Path(name)
-    if path.exists():
+    if os.path.exists(name):  # unlike Path's, false for a name that is too long
         return path
     episode = home() / "episodes" / f"{name}.jsonl"
-    if "/" not in name and episode.is_file():
+    if "/" not in name and os.path.isfile(episode):
         return episode
     raise UsageError(f"{name}: no such file or folder, and no episode of that id in {episode.parent}")
 
@@ -45,8 +48,8 @@ def kind_of(path: Path) -> str | None:
         return None
     try:
         with path.open("rb") as file:
-            first = json.loads(file.readline(1 << 20))
-    except (OSError, ValueError):
+            first = json.loads(file.readline(HEADER))
+    except (OSError, ValueError, RecursionError):
         return None
     kind = first.get("type") if isinstance(first, dict) else None
     return kind if isinstance(kind, str) else None
@@ -69,7 +72,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     for text in path.read_bytes().splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict):
             found.append(line)

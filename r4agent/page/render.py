@@ -29,7 +29,7 @@ TEMPLATES = resources.files("r4agent.page") / "templates"
 
 def render(template: str, *, title: str, stamp: str, scripts: tuple[str, ...] = (), **values: Any) -> str:
     """The page that a template makes. title: text, shown as it is. stamp: says what the page was made of.
-    scripts: names of script files. A `thumbs` that is callable gives more style once the body is made."""
+    scripts: names of script files. An `album` gives more style: the small pictures that the body uses."""
     environment = _environment()
     body = environment.get_template(template).render(**values)
     thumbs = values["album"].thumbs if "album" in values else {}
@@ -58,6 +58,8 @@ def made_by() -> str:
 
 def write(path: Path, page: str) -> Path:
     """Write the page, whole or not at all."""
+    if path.exists() and not path.is_file():  # a device or a pipe would be replaced by the page
+        raise RunError(f"can't write {path} (not a plain file); choose another place with --out")
     part = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

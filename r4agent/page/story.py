@@ -7,6 +7,7 @@ Does not: load pixels (the album does) or write HTML (the templates do).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from r4agent.episode import Episode
@@ -58,7 +59,8 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """An episode, told. notes: what is wrong with the log, in words."""
+    """An episode, told. media: its file's name. created: None where the log does not say. notes: what is
+    wrong with the log, in words. spent: by name, as the log has it."""
 
     id: str
     question: str
@@ -68,6 +70,7 @@ class Story:
     verdict: str
     about: str
     media: str
+    created: datetime | None
     error: str | None
     notes: tuple[str, ...]
     proofs: tuple[Proof, ...]
@@ -76,6 +79,7 @@ class Story:
     opening: tuple[Observation, ...]
     turns: tuple[Turn, ...]
     costs: tuple[Cost, ...]
+    spent: dict[str, Any]
     summary: str
     prompt: str
     pictures: tuple[Picture, ...]
@@ -102,7 +106,7 @@ def tell(episode: Episode, damage: str | None = None) -> Story:
     """The story of an episode. Raises RunError when a line is not as r4agent writes it."""
     try:
         return _Teller(episode).story(damage)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, R4Error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, R4Error) as error:
         what = f"{type(error).__name__}: {one_line(error)}"
         raise RunError(f"episode {episode.path}: a line is not as r4agent writes it ({what})") from error
 
@@ -129,11 +133,12 @@ class _Teller:
             id=self.episode.id,
             question=header["question"],
             choices=tuple(header.get("choices", ())),
-            answer=answer,
+            answer=None if answer is None else str(answer),
             status=status,
             verdict=VERDICTS[status] + support,
             about=self._about(),
-            media=self.media["path"],
+            media=self.media["path"].rsplit("/", 1)[-1],
+            created=datetime.fromtimestamp(header["created"]) if header.get("created") else None,
             error=end.get("error"),
             notes=tuple(self._notes(damage)),
             proofs=proofs,
@@ -142,6 +147,7 @@ class _Teller:
             opening=opening,
             turns=turns,
             costs=tuple(self._costs()),
+            spent=self._spent(),
             summary=self._summary(turns),
             prompt="\n\n".join(text_of(line) for line in self.episode.messages if line["role"] == "system"),
             pictures=tuple(sight.picture for sight in self.sights.by_name.values()),

@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def index_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             href=f"pages/{n}.html", question=f"What does sign {n} say? {HOSTILE if n == 5 else ''}",
             answer=f"CODE{n}" if n % 7 else None, media="m.mp4", status="answered" if n % 7 else "refused",
             judged=("right", "wrong", "")[n % 3], supported="yes", tools=("zoom",) if n % 2 else (), turns=3,
-            pictures=9, seconds=1.5, date="2026-11-22 17:00", created=float(n),
+            pictures=9, seconds=1.5, created=datetime.fromtimestamp(1.8e9 + n),
         )
         for n in range(2000)
     ]  # fmt: skip

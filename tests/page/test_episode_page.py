@@ -16,6 +16,7 @@ from r4agent.errors import RunError
 from r4agent.page import episode_page, write_episode_page
 from r4agent.page.album import ALLOWANCE, Album
 from r4agent.page.reading import read_episode
+from r4agent.page.render import write
 from r4agent.page.story import tell
 
 from .conftest import HOSTILE, Tree, lines_of, long_episode, written
@@ -160,6 +161,13 @@ def test_a_page_that_cannot_be_written_is_said_in_one_line(episode: Path, tmp_pa
         write_episode_page(episode, tmp_path / "file" / "e.html")
 
 
+def test_a_page_never_takes_the_place_of_a_device_or_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="not a plain file"):
+        write(tmp_path / "pipe", "page")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_view_takes_a_path_or_an_id(
     episode: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +180,13 @@ def test_view_takes_a_path_or_an_id(
     assert main(["view", str(episode), "--out", "here.html"]) == 0
     assert Path("here.html").exists()
     os.mkfifo(tmp_path / "pipe")
-    for wrong in ("nothing", str(tmp_path / "here.html"), str(tmp_path / "pictures"), str(tmp_path / "pipe")):
+    for wrong in (
+        "nothing",
+        str(tmp_path / "here.html"),
+        str(tmp_path / "pictures"),
+        str(tmp_path / "pipe"),
+        300 * "a",
+    ):
         capsys.readouterr()
         assert main(["view", wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1

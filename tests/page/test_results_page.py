@@ -15,7 +15,7 @@ from r4agent.log import Log
 from r4agent.page import view, write_index, write_results_page
 from r4agent.page.results_page import is_right
 
-from .conftest import HOSTILE, Tree
+from .conftest import HOSTILE, Tree, call, lines_of, written
 
 Make = Callable[..., Results]
 
@@ -162,7 +162,7 @@ def test_the_index_says_right_and_wrong_where_a_result_file_does(
     assert "notes.jsonl" not in tree.text
     links = [str(a["href"]) for a in tree.all("a")]
     assert all((tmp_path / link).exists() for link in links if not link.startswith("#"))
-    assert "results-run-0.html" in links
+    assert "evaluation-results-run-0.html" in links
 
 
 def test_pages_made_before_are_left_alone(episode: Path, tmp_path: Path) -> None:
@@ -190,6 +190,67 @@ def test_view_makes_what_a_path_is(results_of: Make, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no episodes and no results"):
         view(tmp_path / "empty")
+
+
+def test_results_of_one_name_in_two_folders_have_a_page_each(results_of: Make, tmp_path: Path) -> None:
+    path = results_of([right()]).path
+    for name in ("a", "b"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        (tmp_path / "all" / name / path.name).write_bytes(path.read_bytes())
+    links = {str(a["href"]) for a in Tree(write_index(tmp_path / "all").read_text()).all("a")}
+    assert {f"evaluation-{name}-{path.stem}.html" for name in ("a", "b")} <= links
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("created",), "yesterday"),
+        (("created",), 10**400),
+        (("created",), float("inf")),
+        (("media", "path"), None),
+        (("media", "duration"), 10**400),
+        (("continues",), "odd"),
+        (("question",), "long " * 250_000),
+        (("question",), HOSTILE),
+    ],
+)
+def test_an_odd_log_costs_the_index_one_row(
+    keys: tuple[str, ...], value: Any, episode: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "well.jsonl").write_bytes(episode.read_bytes())
+    header, *rest = lines_of(episode)
+    inner = header
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    written(tmp_path / "odd.jsonl", [header, *rest])
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    tree = Tree(write_index(tmp_path).read_text())
+    links = [a["href"] for a in tree.all("a")]
+    assert "pages/well.html" in links
+    assert "pages/odd.html" in links or "odd.jsonl" in tree.text
+
+
+def test_an_odd_message_costs_the_index_one_row(episode: Path, tmp_path: Path) -> None:
+    (tmp_path / "well.jsonl").write_bytes(episode.read_bytes())
+    lines = lines_of(episode)
+    blocks = next(line["content"] for line in lines if isinstance(line.get("content"), list))
+    next(block for block in blocks if block["type"] == "image")["file_id"] = ["a", "list"]
+    written(tmp_path / "odd.jsonl", lines)
+    text = Tree(write_index(tmp_path).read_text()).text
+    assert "1 episode" in text
+    assert "odd.jsonl: a line is not as r4agent writes it" in text
+
+
+def test_hostile_names_of_tools_are_text_in_the_index(
+    clip: Path, asked: Callable[..., Path], tmp_path: Path
+) -> None:
+    name = "<b>\u202emooz\u202c</b>"
+    made = asked(clip, [call(name), "<answer>x</answer>"])
+    tree = Tree(write_index(made.parent, tmp_path).read_text())
+    assert tree.all("b") == []
+    assert "\u202e" not in tree.text
+    assert tree.text.count("<b>U+202Emooz") == 2  # in the filter and in the row
 
 
 def test_the_command_prints_the_index(
