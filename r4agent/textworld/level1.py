@@ -32,7 +32,7 @@ SCANNED = 12
 def level1(seed: int) -> Document:
     """The document of this seed."""
     rng = Random(f"text world 1 {seed}")
-    name = rng.choices(sorted(KINDS, key=list(KINDS).index), CHANCES)[0]
+    name = rng.choices(list(KINDS), CHANCES)[0]
     pages = _pages(rng, name)
     paper = SLIDE if name == "deck" else rng.choice((A4, LETTER))
     stage = Stage(1, seed, paper.pixels, fps=0, frames=0)
