@@ -154,6 +154,9 @@ def _ask(options: argparse.Namespace) -> int:
     from r4agent.graphs import create_rumination_graph, create_single_pass_graph
     from r4agent.progress import live, print_result
 
+    for out in (options.page, options.gif):
+        if out and out.is_dir():
+            raise UsageError(f"{out}: is a folder; name a file")
     budget = Budget.parse(options.budget)
     create = create_single_pass_graph if options.single_pass else create_rumination_graph
     sys.path.append(os.getcwd())  # where MODULE:NAME is looked for last, as `python -m` does first
@@ -197,6 +200,8 @@ def _eval(options: argparse.Namespace) -> int:
     from r4agent.evaluation import Subject, evaluate, summary
     from r4agent.progress import counter, print_summary
 
+    if options.out and options.out.exists() and not options.out.is_dir():
+        raise UsageError(f"--out {options.out}: is no folder; results are files in one")
     sys.path.append(os.getcwd())
     subject = Subject(
         policy=options.policy,
@@ -216,7 +221,7 @@ def _eval(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(figures | {"results": str(results.path)}))
     else:
-        print_summary(results.title, figures, results.path)
+        print_summary(results, figures)
     return RunError.exit_code if figures["failed"] else ANSWERED
 
 
@@ -228,7 +233,7 @@ def _questions(options: argparse.Namespace) -> "Questions":
             raise UsageError("eval textworld: give --level and --n")
         return of_textworld(options.level, options.n, options.seed)
     if options.level is not None:
-        raise UsageError("--level is of the text world; a file has its own questions")
+        raise UsageError(f"--level goes with textworld; {options.questions} is taken for a file of questions")
     return of_file(options.questions, options.n, options.seed)
 
 
@@ -249,7 +254,7 @@ def _result_file(name: str) -> Path:
 
     if Path(name).is_file():
         return Path(name)
-    stored = home() / "results" / f"{name}.jsonl"
+    stored = home() / "results" / f"{name.removesuffix('.jsonl')}.jsonl"
     if "/" not in name and stored.is_file():
         return stored
     raise UsageError(

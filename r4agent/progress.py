@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from r4agent.doctor import Check
 from r4agent.errors import printable
+from r4agent.evaluation import Results
 from r4agent.media.store import MediaStore
 
 Event = dict[str, Any]
@@ -87,21 +87,29 @@ def print_result(result: dict[str, Any]) -> None:
     _line("log", result["episode"])
 
 
-def print_summary(title: str, figures: dict[str, Any], path: Path) -> None:
+SAID = 5  # failed questions whose errors are printed; the page has all
+
+
+def print_summary(results: Results, figures: dict[str, Any]) -> None:
     """An evaluation's figures with their 95 % intervals, for a person."""
-    _line("evaluated", title, style="bold")
+    _line("evaluated", results.title, style="bold")
     asked, failed = figures["n"], figures["failed"]
     _line(
         "questions", f"{asked}, of which {failed} failed: --resume asks them again" if failed else str(asked)
     )
     _line("statuses", ", ".join(f"{count} {status}" for status, count in figures["statuses"].items()))
+    for row in [row for row in results.rows if row.failed][:SAID]:
+        _line("", f"{row.id}: {row.error}", style="red")
     for metric, (low, high) in figures["ci95"].items():
-        _line(metric.replace("_", " "), f"{figures[metric]:.3f}  [{low:.3f}, {high:.3f}]")
-    if figures["cost"]:
-        costs = (f"{value:,.1f} {name.replace('_', ' ')}" for name, value in figures["cost"].items())
-        _line("mean cost", ", ".join(costs))
-    _line("results", str(path))
-    _line("look at them", f"r4 view {shlex.quote(str(path))}")
+        count = figures["counts"][metric]
+        of = "" if count == figures["scored"] else f"  of {count}"
+        _line(metric.replace("_", " "), f"{figures[metric]:.3f}  [{low:.3f}, {high:.3f}]{of}")
+    costs = [f"{value:,.1f} {name.replace('_', ' ')}" for name, value in figures["cost"].items() if value]
+    for label, part in zip(("mean cost", ""), (costs[:4], costs[4:]), strict=True):
+        if part:
+            _line(label, ", ".join(part))
+    _line("results", str(results.path))
+    _line("look at them", f"r4 view {shlex.quote(str(results.path))}")
 
 
 def print_comparison(found: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from r4agent.budget import Budget
 from r4agent.episode import Episode
-from r4agent.errors import MissingError, R4Error, one_line
+from r4agent.errors import MissingError, R4Error, UsageError, one_line
 from r4agent.evaluation.answers import score_answer
 from r4agent.evaluation.questions import media_of
 from r4agent.evaluation.results import Row, write_row
@@ -76,6 +76,7 @@ class Asker:
         episode = Episode.read(state["episode"])
         answer, evidence = state["answer"], [Evidence(**place) for place in state["evidence"]]
         views = [picture.view for picture in self._true_pictures(episode)]
+        _check_spans(item, episode)
         scores = score_answer(item, answer, state["status"])
         scores |= score_sight(item, views, evidence, answered=answer is not None)
         pixels = sum(picture.view.size.pixels for picture in episode.pictures)
@@ -104,3 +105,16 @@ class Asker:
             store=self.store,
             control=subject.control,
         )
+
+
+def _check_spans(item: Item, episode: Episode) -> None:
+    """Refuse evidence that the media can't have, such as page 9 of 2: it would score 0 without a word."""
+    media = episode.header["media"]
+    last = (episode.pictures[0].view.time or 0.0) + (media["duration"] or 0.0)  # or earlier
+    for span in item.evidence:
+        if span.unit == "page" and span.end > media["count"]:
+            raise UsageError(f"item {item.id}: page {span.end:g} of {media['count']}; mend the item")
+        if span.unit == "seconds" and media["duration"] and span.start > last:
+            raise UsageError(
+                f"item {item.id}: {span.start:g} s, and the video ends at {last:.2f} s; mend the item"
+            )

@@ -124,7 +124,7 @@ def _rows(path: Path) -> Iterator[Item]:
     except (TypeError, ValueError, RecursionError) as error:
         raise MediaError(f"{path}:{number}: not a question: {one_line(error)}") from error
     except OSError as error:
-        raise MediaError(f"{path}: can't be read: {one_line(error)}") from error
+        raise MediaError(f"{path}: can't be read: {error.strerror}; name a file of questions") from error
 
 
 def _item(row: dict[str, Any]) -> Item:

@@ -63,8 +63,13 @@ def evaluate(
     Log(path).once("results", header)
     todo = _todo(questions, subject, Results.read(path), baseline)
     ask = ask_in_processes(subject, path, todo, workers) if workers > 1 else _in_turn(subject, path, todo)
-    with closing(ask) as rows:
-        _watch(rows, len(questions.items) - len(todo), len(questions.items), progress)
+    try:
+        with closing(ask) as rows:
+            _watch(rows, len(questions.items) - len(todo), len(questions.items), progress)
+    except BaseException:
+        if not Results.read(path).rows:  # a policy that can't be loaded leaves nothing to resume or look at
+            path.unlink()
+        raise
     return Results.read(path)
 
 
@@ -83,6 +88,8 @@ def _todo(
 def _watch(rows: Iterable[Row], done: int, total: int, progress: Progress | None) -> None:
     """Follow the rows as they are written; RunError where it is no use to go on."""
     failures = 0
+    if progress:
+        progress(done, total)
     for count, row in enumerate(rows, start=done + 1):
         if progress:
             progress(count, total)

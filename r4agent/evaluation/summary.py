@@ -32,13 +32,14 @@ the rows' own scores."""
 
 def summary(results: Results) -> dict[str, Any]:
     """n: questions asked so far. ci95: [low, high] of every metric that is not None. cost: means over the
-    scored rows."""
+    scored rows. counts: of how many rows each metric is the mean."""
     intervals = {metric: _mean(results.scored, metric) for metric in METRICS}
     return {
         "n": len(results.rows),
         "scored": len(results.scored),
         "failed": len(results.rows) - len(results.scored),
         **{metric: interval and interval.value for metric, interval in intervals.items()},
+        "counts": {metric: interval.n for metric, interval in intervals.items() if interval},
         "ci95": {metric: _ci95(interval) for metric, interval in intervals.items() if interval},
         "statuses": _statuses(results.rows),
         "cost": _costs(results.scored),
@@ -69,6 +70,9 @@ def compare(a: Results, b: Results) -> dict[str, Any]:
     failed there. differs: what else sets the two apart, besides what their titles say, by name: [a's, b's].
     Raises UsageError when no pair is left, or when an id stands for two questions."""
     first, second = {row.id: row for row in a.rows}, {row.id: row for row in b.rows}
+    for results in (a, b):
+        if not results.rows:
+            raise UsageError(f"{results.path}: no question was asked yet; run r4 eval --resume first")
     common = [id for id in first if id in second]
     if not common:
         raise UsageError(f"{a.path} and {b.path} have no question in common: evaluate both on the same ones")

@@ -57,7 +57,7 @@ def test_failed_questions_are_code_five_and_said(questions: Path, capsys: pytest
     [
         (["textworld"], 2, "give --level and --n"),
         (["textworld", "--level", "9", "--n", "1"], 2, "level 9"),
-        (["qa.jsonl", "--level", "1"], 2, "a file has its own questions"),
+        (["qa.jsonl", "--level", "1"], 2, "--level goes with textworld"),
         (["none.jsonl"], 3, "can't be read"),
         (
             ["textworld", "--level", "0", "--n", "1", "--single-pass", "--control", "no-tool"],

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from r4agent import Budget, Episode, RunError, ScriptedPolicy, UsageError
+from r4agent import Budget, Episode, MissingError, RunError, ScriptedPolicy, UsageError
 from r4agent.evaluation import Questions, Results, Subject, evaluate, summary
 from r4agent.evaluation import run as module
 from r4agent.evaluation.subject import equal_pixels
 from r4agent.geometry import QWEN2_5_VL
-from r4agent.item import Item
+from r4agent.item import Item, Span
 
 pytestmark = pytest.mark.usefixtures("r4_home")
 NOT_FOUND = "<not_found>too small</not_found>"
@@ -33,7 +33,7 @@ def scripted(*replies: Any) -> Subject:
 def test_every_question_is_a_row_with_scores_and_costs(signs: Questions) -> None:
     seen: list[tuple[int, int]] = []
     results = evaluate(signs, scripted(LOOK, NOT_FOUND), progress=lambda *at: seen.append(at))
-    assert seen == [(n, 6) for n in range(1, 7)]
+    assert seen == [(n, 6) for n in range(7)]
     assert [row.id for row in results.rows] == [item.id for item in signs.items]
     assert results.finished
     for row in results.rows:
@@ -121,6 +121,28 @@ def test_resume_tells_two_models_of_one_class_apart(signs: Questions) -> None:
     path = evaluate(signs, first).path
     assert evaluate(signs, other, resume=True).path != path
     assert evaluate(signs, first, resume=True).path == path
+
+
+def test_a_policy_that_can_not_be_loaded_leaves_no_results(signs: Questions, r4_home: Path) -> None:
+    with pytest.raises(MissingError):
+        evaluate(signs, Subject(policy="nowhere:at_all"))
+    assert list((r4_home / "results").glob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        ({"start": 100, "end": 101}, "100 s, and the video ends at"),
+        ({"start": 1, "end": 1, "unit": "page"}, "must be 'seconds'"),
+    ],
+)
+def test_evidence_that_the_media_can_not_have_is_told(
+    signs: Questions, span: dict[str, Any], message: str
+) -> None:
+    item = signs.items[0].model_copy(update={"evidence": (Span(**span),)})
+    (row,) = evaluate(Questions("one", (item,), 0), scripted(NOT_FOUND)).rows
+    assert row.failed
+    assert message in str(row.error)
 
 
 def test_resume_goes_on_only_with_the_same_questions_config_and_versions(
