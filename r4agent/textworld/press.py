@@ -69,6 +69,8 @@ class _Plates:
             page.close()
 
     def _text(self, page: Any, ink: Ink) -> None:
+        if not ink.string.isascii():  # a simple TrueType font in a PDF shows other signs in their place
+            raise ValueError(f"text {ink.string!r}: a document's text is ASCII")
         mark = raw.FPDFPageObj_CreateTextObj(self._pdf.raw, self._font(ink.face), ink.size * self._ky)
         letters = (ink.string + "\0").encode("utf-16-le")
         raw.FPDFText_SetText(mark, (ctypes.c_ushort * (len(letters) // 2)).from_buffer_copy(letters))

@@ -48,7 +48,7 @@ FIGURES: dict[str, Value] = {
     "Permit no.": code,
     "Site manager": person,
     "Telephone": phone,
-    "Floor space (m²)": count,
+    "Floor space (sq m)": count,
     "Annual budget": money,
     "Safety talk held in": room,
     "Gates close at": hour,

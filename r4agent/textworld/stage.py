@@ -3,7 +3,8 @@
 Promises: boxes and spans are worked out from what is drawn, so they can't disagree with it: a text that
 something covers, or an edge cuts, is not shown while it is, however little of it. A question is dropped when
 its answer, together with what it is known by, stands whole for less than a fifth of a second, when it is part
-of any other text of the clip, or when another question has the same words. Texts that may be taken for the
+of any other text of the clip, when something else has nearly the colour it names, or when another question
+has the same words. Texts that may be taken for the
 answer are named in the item.
 Does not: decide what is drawn, or keep two texts apart; levels see to that.
 """
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import dist
 from random import Random
 from typing import Any, Literal, Self
 
@@ -37,6 +39,7 @@ from r4agent.textworld.world import (
 
 Frames = tuple[int, int]
 LEAST_SECONDS = 0.2
+UNLIKE = 50  # distance in RGB from which on a colour does not go by another's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,13 @@ class Placed:
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question, its kind, and the number of the Text that answers it; None if nothing does. beside: the
-    numbers of the texts by which the answer is told from others."""
+    numbers of the texts by which the answer is told from others; colour: of what carries it, where asked by."""
 
     words: str
     kind: str
     text: int | None
     beside: tuple[int, ...]
+    colour: Colour | None
     meta: dict[str, Any]
 
 
@@ -173,12 +177,21 @@ class Stage:
         runs.append(ink)
         self._paints.append(ink)
 
-    def ask(self, words: str, kind: str, text: int | None, beside: tuple[int, ...] = (), **meta: Any) -> None:
+    def ask(
+        self,
+        words: str,
+        kind: str,
+        text: int | None,
+        beside: tuple[int, ...] = (),
+        colour: Colour | None = None,
+        **meta: Any,
+    ) -> None:
         """Ask something that text `text` answers; None marks a question that nothing here answers.
 
         beside: texts, as a label, that must stand whole together with the answer for a fifth of a second.
+        colour: of the shape that carries the answer, when the question names it: no other may look like it.
         """
-        self._questions.append(Question(words, kind, text, beside, meta))
+        self._questions.append(Question(words, kind, text, beside, colour, meta))
 
     def clip(self, per_kind: int = 100) -> Clip:
         """The finished clip, with at most `per_kind` questions of a kind, drawn by lot."""
@@ -244,9 +257,14 @@ class Stage:
         """Whether its answer can be read, and stands in no other text; `heap` is all of them, lower case."""
         if question.text is None:
             return True
+        if question.colour and any(0 < dist(fill, question.colour) < UNLIKE for fill in self._fills()):
+            return False
         together = set.intersection(*(_frames(texts[number]) for number in (question.text, *question.beside)))
         long_enough = len(together) >= LEAST_SECONDS * self.fps if self.fps else bool(together)
         return long_enough and _times_held(heap, texts[question.text].string) == 1
+
+    def _fills(self) -> set[Colour]:
+        return {paint.fill for paint in self._paints if isinstance(paint, Shape | Polygon)}
 
     def _item(self, id_: str, question: Question, texts: tuple[Text, ...]) -> Item:
         meta: dict[str, Any] = {"level": self.level, "seed": self.seed, "kind": question.kind}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pypdfium2
 import pytest
 from PIL import Image, ImageChops
 
@@ -103,6 +104,23 @@ def check_boxes(document: Document, count: int) -> None:
 def test_boxes_are_the_ink_that_is_rendered(documents: list[Document]) -> None:
     for document in [d for d in documents if d.frames <= 12][:8]:
         check_boxes(document, 4)
+
+
+def test_a_file_says_what_the_record_says(documents: list[Document]) -> None:
+    """What PDFium reads out of the file, page by page, holds every text of the page."""
+    for document in [document for document in documents if not document.scan][:12]:
+        file = pypdfium2.PdfDocument(document.file)
+        pages = [" ".join(page.get_textpage().get_text_bounded().split()) for page in file]
+        for text in document.texts:
+            for shown in text.shown:
+                assert " ".join(text.string.split()) in pages[shown.first]
+
+
+def test_text_that_a_file_would_not_show_is_refused(documents: list[Document]) -> None:
+    document = next(document for document in documents if not document.scan)
+    ink = next(paint for paint in document.paints if isinstance(paint, Ink))
+    with pytest.raises(ValueError, match="ASCII"):
+        press(replace(document, paints=(replace(ink, string="12 m\u00b2"),)))
 
 
 def test_a_page_is_what_media_shows(documents: list[Document], tmp_path: Path) -> None:

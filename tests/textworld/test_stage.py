@@ -74,6 +74,17 @@ def test_an_answer_is_dropped_where_its_label_is_never_seen_with_it() -> None:
     assert questions(stage) == []
 
 
+@pytest.mark.parametrize(("tone", "kept"), [(60, ["Which?"]), (40, []), (1, [])])
+def test_a_question_that_names_a_colour_is_dropped_where_something_else_has_nearly_that_colour(
+    tone: int, kept: list[str]
+) -> None:
+    stage = stage_with("answer")
+    stage.shape((0, 10), (0, 60, 40, 80), (200, 30, 35))
+    stage.shape((20, 30), (60, 60, 90, 80), (200, 30, 35 + tone))
+    stage.ask("Which?", "cell", 0, colour=(200, 30, 35))
+    assert [item.question for item in stage.clip().items] == kept
+
+
 def test_texts_said_to_be_alike_and_twins_of_a_kind_are_distractors() -> None:
     stage = Stage(2, 0, Size(200, 200), fps=10, frames=30)
     rows = [("A1234", "code", "x"), ("B77", "other", "x"), ("A1334", "code", ""), ("A9934", "code", "")]
