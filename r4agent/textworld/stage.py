@@ -102,7 +102,7 @@ class Placed:
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question, its kind, and the number of the Text that answers it; None if nothing does. beside: the
-    numbers of the texts by which the answer is told from others; colour: of what carries it, where asked by."""
+    numbers of the texts by which the answer is told from others; colour: of what carries it, or None."""
 
     words: str
     kind: str
