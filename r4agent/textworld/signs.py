@@ -29,7 +29,7 @@ def signs(stage: Stage, rng: Random, frames: Frames, area: Corners) -> None:
         number = rng.choice((_driving, _driving, _swelling, _askew))(
             stage, rng, (first, first + length), box, COLOURS[colour], code
         )
-        stage.ask(f"What does the {colour} sign say?", "moving sign", number, colour=COLOURS[colour])
+        stage.ask(f"What does the {colour} sign say?", "moving sign", number, carrier=COLOURS[colour])
 
 
 def _code(rng: Random) -> str:

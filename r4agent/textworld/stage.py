@@ -102,13 +102,14 @@ class Placed:
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question, its kind, and the number of the Text that answers it; None if nothing does. beside: the
-    numbers of the texts by which the answer is told from others; colour: of what carries it, or None."""
+    numbers of the texts by which the answer is told from others; carrier: the colour of what it is on, where
+    the question names it."""
 
     words: str
     kind: str
     text: int | None
     beside: tuple[int, ...]
-    colour: Colour | None
+    carrier: Colour | None
     meta: dict[str, Any]
 
 
@@ -183,15 +184,15 @@ class Stage:
         kind: str,
         text: int | None,
         beside: tuple[int, ...] = (),
-        colour: Colour | None = None,
+        carrier: Colour | None = None,
         **meta: Any,
     ) -> None:
         """Ask something that text `text` answers; None marks a question that nothing here answers.
 
         beside: texts, as a label, that must stand whole together with the answer for a fifth of a second.
-        colour: of the shape that carries the answer, when the question names it: no other may look like it.
+        carrier: colour of the shape that the answer is on, when the question names it; no other may look so.
         """
-        self._questions.append(Question(words, kind, text, beside, colour, meta))
+        self._questions.append(Question(words, kind, text, beside, carrier, meta))
 
     def clip(self, per_kind: int = 100) -> Clip:
         """The finished clip, with at most `per_kind` questions of a kind, drawn by lot."""
@@ -257,7 +258,7 @@ class Stage:
         """Whether its answer can be read, and stands in no other text; `heap` is all of them, lower case."""
         if question.text is None:
             return True
-        if question.colour and any(0 < dist(fill, question.colour) < UNLIKE for fill in self._fills()):
+        if question.carrier and any(0 < dist(fill, question.carrier) < UNLIKE for fill in self._fills()):
             return False
         together = set.intersection(*(_frames(texts[number]) for number in (question.text, *question.beside)))
         long_enough = len(together) >= LEAST_SECONDS * self.fps if self.fps else bool(together)

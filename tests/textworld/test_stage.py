@@ -81,7 +81,7 @@ def test_a_question_that_names_a_colour_is_dropped_where_something_else_has_near
     stage = stage_with("answer")
     stage.shape((0, 10), (0, 60, 40, 80), (200, 30, 35))
     stage.shape((20, 30), (60, 60, 90, 80), (200, 30, 35 + tone))
-    stage.ask("Which?", "cell", 0, colour=(200, 30, 35))
+    stage.ask("Which?", "cell", 0, carrier=(200, 30, 35))
     assert [item.question for item in stage.clip().items] == kept
 
 
