@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from r4agent import __version__
@@ -25,12 +26,14 @@ from r4agent.page.story import tell
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One episode in the table. judged: right, wrong, or "" where it is not known."""
+    """One episode in the table. how: its policy, and what sets the run apart from plain rumination.
+    judged: right, wrong, or "" where it is not known."""
 
     href: str
     question: str
     answer: str | None
     media: str
+    how: str
     status: str
     judged: str
     supported: str
@@ -97,7 +100,11 @@ def _found(folder: Path) -> tuple[list[Path], list[Results], list[str]]:
                 logs.append(path)
             case "results":
                 try:
-                    results.append(Results.read(path))
+                    run = Results.read(path)
+                    if run.rows:
+                        results.append(run)
+                    else:
+                        problems.append(f"{path.name}: no question was asked yet")
                 except R4Error as error:
                     problems.append(one_line(error))
     return logs, results, problems
@@ -126,6 +133,7 @@ def _listed(episode: Episode, verdict: Judged | None) -> Listed:
         question=story.question,
         answer=story.answer,
         media=story.media,
+        how=how_of(episode.header),
         status=story.status,
         judged=verdict.css if verdict else "",
         supported=end.get("supported", "unchecked") if story.answer is not None else "",
@@ -135,6 +143,12 @@ def _listed(episode: Episode, verdict: Judged | None) -> Listed:
         seconds=story.spent.get("seconds", 0.0),
         created=story.created,
     )
+
+
+def how_of(header: dict[str, Any]) -> str:
+    """Who looked, and how: `r4-ocr`, `r4-ocr, single pass`, `r4-ocr, blank-crop`."""
+    apart = header.get("control") or ("" if header.get("tools") else "single pass")
+    return f"{header.get('policy')}{', ' if apart else ''}{apart}"
 
 
 def _alike(results: Sequence[Results]) -> list[tuple[str, list[Results]]]:

@@ -58,8 +58,9 @@ def index_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         Listed(
             href=f"pages/{n}.html", question=f"What does sign {n} say? {HOSTILE if n == 5 else ''}",
-            answer=f"CODE{n}" if n % 7 else None, media="m.mp4", status="answered" if n % 7 else "refused",
-            judged=("right", "wrong", "")[n % 3], supported="yes", tools=("zoom",) if n % 2 else (), turns=3,
+            answer=f"CODE{n}" if n % 7 else None, media="m.mp4", how="r4-ocr",
+            status="answered" if n % 7 else "refused", judged=("right", "wrong", "")[n % 3], supported="yes",
+            tools=("zoom",) if n % 2 else (), turns=3,
             pictures=9, seconds=1.5, created=datetime.fromtimestamp(1.8e9 + n),
         )
         for n in range(2000)
