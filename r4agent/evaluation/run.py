@@ -57,7 +57,7 @@ def evaluate(
     if subject.control == "equal-pixels":
         baseline = _baseline(questions, subject.rumination, folder, workers, progress)
         header["config"]["baseline"] = baseline.path.name  # a resumed run must not mix the costs of two
-    slug = _slug(subject, questions)
+    slug = _slug(header)
     path = _begun(folder, slug, header) if resume else None
     path = path or folder / f"{new_id()}-{slug}.jsonl"
     Log(path).once("results", header)
@@ -147,8 +147,8 @@ def _begun(folder: Path, slug: str, header: dict[str, Any]) -> Path | None:
     return None
 
 
-def _slug(subject: Subject, questions: Questions) -> str:
+def _slug(header: dict[str, Any]) -> str:
     """What a result file is of, as a part of its name."""
-    policy = subject.policy if isinstance(subject.policy, str) else subject.policy._llm_type
-    how = subject.control or ("single-pass" if subject.single_pass else "rumination")
-    return re.sub(r"[^a-z0-9]+", "-", f"{policy} {how} {questions.name}".lower()).strip("-")[:80]
+    config = header["config"]
+    of = f"{config['policy']} {config['control'] or config['graph']} {header['questions']['name']}"
+    return re.sub(r"[^a-z0-9]+", "-", of.lower()).strip("-")[:80]

@@ -19,7 +19,7 @@ from r4agent.evaluation.results import Results
 from r4agent.page.episode_page import Judged
 from r4agent.page.pages import Job, write_pages
 from r4agent.page.reading import kind_of, read_episode
-from r4agent.page.render import made_by, render, write
+from r4agent.page.render import render, write
 from r4agent.page.results_page import judged, write_results_page
 from r4agent.page.story import tell
 
@@ -78,7 +78,6 @@ def index_page(
     return render(
         "index.html",
         title=f"Episodes: {folder.absolute().name}",
-        stamp=made_by(),
         scripts=("index.js",),
         folder=str(folder.absolute()),
         listed=listed,

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 TEMPLATES = resources.files("r4agent.page") / "templates"
 
 
-def render(template: str, *, title: str, stamp: str, scripts: tuple[str, ...] = (), **values: Any) -> str:
-    """The page that a template makes. title: text, shown as it is. stamp: says what the page was made of.
-    scripts: names of script files. An `album` gives more style: the small pictures that the body uses."""
+def render(
+    template: str, *, title: str, stamp: str = "", scripts: tuple[str, ...] = (), **values: Any
+) -> str:
+    """The page that a template makes. title: text, shown as it is. stamp: says what the page was made of,
+    where `is_made_from` asks for it. scripts: names of script files. An `album` gives more style: the small
+    pictures that the body uses."""
     environment = _environment()
     body = environment.get_template(template).render(**values)
     thumbs = values["album"].thumbs if "album" in values else {}

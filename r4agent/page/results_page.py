@@ -5,7 +5,6 @@ is listed with a link to its episode's page, which is built beside this one.
 Does not: score.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from r4agent.evaluation.summary import METRICS, by_category, compare, summary
 from r4agent.page.episode_page import Judged
 from r4agent.page.pages import Job, write_pages
 from r4agent.page.plots import Bar, bars, curve_table, curves
-from r4agent.page.render import made_by, render, write
+from r4agent.page.render import render, write
 from r4agent.page.wording import number
 
 SPELT = {"anls": "ANLS", "f1": "F1", "time_iou": "time IoU", "box_iou": "box IoU", "page": "page accuracy"}
@@ -93,11 +92,9 @@ def results_page(runs: Sequence[Results], *, linked: Callable[[Row], bool] = lam
     """The page itself. linked: whether a row's episode has a page beside this one."""
     told = [_run(results, linked) for results in runs]
     about, names = _names(runs)
-    stamp = hashlib.sha256(f"{made_by()}{[len(run.results.rows) for run in told]}".encode()).hexdigest()[:16]
     return render(
         "results.html",
         title=about,
-        stamp=stamp,
         runs=told,
         about=about,
         names=names,
