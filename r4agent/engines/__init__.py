@@ -8,7 +8,47 @@ Promises: the same request means the same to each; none changes a picture's size
 Does not: know messages. `r4agent.policy.chat` does.
 """
 
+import json
+from functools import cache
+from typing import Any
+
 from r4agent.engines.checkpoint import Checkpoint
 from r4agent.engines.request import Engine, Request, Sample, Sampling, Shown
 
-__all__ = ["Checkpoint", "Engine", "Request", "Sample", "Sampling", "Shown"]
+from r4agent.errors import UsageError
+
+__all__ = ["ENGINES", "Checkpoint", "Engine", "Request", "Sample", "Sampling", "Shown", "open_engine"]
+
+ENGINES = ("vllm", "http", "transformers")
+
+
+def open_engine(
+    name: str, model: str, *, base_url: str | None, api_key: str | None, **arguments: Any
+) -> Engine:
+    """The engine of this name for a model; one for all who ask for the same, as its weights are large."""
+    if name not in ENGINES:
+        raise UsageError(f"engine {name!r}: there are {', '.join(ENGINES)}")
+    if (name == "http") != bool(base_url):
+        raise UsageError("engine http and base_url go together: give both, or neither")
+    return _open(name, Checkpoint.load(model), base_url, api_key, json.dumps(arguments, sort_keys=True))
+
+
+@cache
+def _open(
+    name: str, checkpoint: Checkpoint, base_url: str | None, api_key: str | None, arguments: str
+) -> Engine:
+    more: dict[str, Any] = json.loads(arguments)
+    match name:
+        case "vllm":
+            from r4agent.engines.local import VllmEngine
+
+            return VllmEngine(checkpoint, **more)
+        case "transformers":
+            from r4agent.engines.hf import TransformersEngine
+
+            return TransformersEngine(checkpoint, **more)
+        case _:
+            from r4agent.engines.server import ServerEngine
+
+            assert base_url is not None
+            return ServerEngine(checkpoint, base_url, api_key=api_key, **more)

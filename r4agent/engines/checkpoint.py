@@ -25,7 +25,7 @@ FILES = ["*.json", "*.txt", "*.jinja"]  # all but the weights
 PROFILE_FILE = "r4agent.json"  # a checkpoint's own profile, e.g. {"space": "thousand", "max_pixels": 12544}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object a name, see _load
 class Checkpoint:
     """name: as the user gave it, a path or a hub id. folder: where its files are."""
 
@@ -119,8 +119,8 @@ def _load(name: str) -> Checkpoint:
     family = config.get("model_type")
     if family not in SPACES:
         raise UsageError(
-            f"{name}: is of the family {family!r}; r4agent's engines speak {', '.join(SPACES)}. Serve others with "
-            "an OpenAI-compatible server and give its LangChain chat model as the policy"
+            f"{name}: is of the family {family!r}; r4agent's engines speak {', '.join(SPACES)}. Serve others "
+            "with an OpenAI-compatible server and give its LangChain chat model as the policy"
         )
     if not (folder / "tokenizer.json").is_file():
         raise MissingError(f"{folder}: has no tokenizer.json; save the checkpoint with its fast tokenizer")
@@ -131,7 +131,7 @@ def _from_hub(name: str) -> Path:
     """The folder of a hub id's small files, fetched when they are not in the hub's own cache."""
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise MissingError(
-            f"{name}: no such folder; give a checkpoint's folder, or a hub id such as Qwen/Qwen3-VL-8B-Instruct"
+            f"{name}: no such folder; give one, or a hub id such as Qwen/Qwen3-VL-8B-Instruct"
         )
     try:
         from huggingface_hub import snapshot_download

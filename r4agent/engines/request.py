@@ -68,7 +68,7 @@ Tokens = Callable[[tuple[int, ...]], None]
 class Engine(Protocol):
     """Runs a model. Every method may be called from any thread; requests under way at once share batches.
 
-    A failed future holds an R4Error that says what to do. Cancelling a future that is not done stops its request.
+    A failed future holds an R4Error that says what to do. Cancelling a future stops its request.
     """
 
     name: str
