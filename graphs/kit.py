@@ -24,6 +24,7 @@ from r4agent.graphs.journal import Journal
 from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationState
 from r4agent.media import Source
+from r4agent.media.roots import Roots
 from r4agent.media.store import MediaStore
 from r4agent.media.view import View
 from r4agent.reader import Reader
@@ -33,7 +34,7 @@ from r4agent.tools import TOOLS, overview
 @dataclass
 class Kit:
     """policy: the chat model. `ruminates` False makes it look once, without tools. control: how looking is
-    spoilt, if it is."""
+    spoilt, if it is. roots: where media may lie, if not anywhere."""
 
     policy: BaseChatModel
     profile: ModelProfile
@@ -44,6 +45,7 @@ class Kit:
     reader: Reader | None
     ruminates: bool = True
     control: Control | None = None
+    roots: Roots | None = None
     signatures: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:

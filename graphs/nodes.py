@@ -60,7 +60,7 @@ class Nodes:
         """Open the media, name the episode, and choose the overview. Logs nothing: until the opening is
         made there is nothing to lose, and a run killed here starts afresh."""
         started = time.monotonic()
-        media, question, choices = checked_input(state)
+        media, question, choices = checked_input(state, self.kit.roots)
         before = state.get("episode") if state.get("messages") else None
         episode = str(self.kit.episodes / f"{new_id()}.jsonl")
         with self.kit.closing_on_error(episode), self.kit.sources.lease(episode, media) as source:

@@ -15,11 +15,13 @@ from r4agent.episode import SCHEMA
 from r4agent.errors import UsageError
 from r4agent.graphs.state import RuminationState
 from r4agent.media import Source
+from r4agent.media.roots import Roots
 from r4agent.protocol import question_text
 
 
-def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
-    """Media as an absolute path, question, choices; UsageError says what is missing."""
+def checked_input(state: RuminationState, roots: Roots | None) -> tuple[str, str, list[str]]:
+    """Media as an absolute path, in the roots if there are any, question, choices; UsageError says what is
+    missing, MediaError what may not be opened."""
     media, question = state.get("media"), state.get("question")
     if not isinstance(media, str | Path) or not str(media):
         raise UsageError(f"media {media!r}: give the path of a video, PDF, picture or folder of pictures")
@@ -30,7 +32,8 @@ def checked_input(state: RuminationState) -> tuple[str, str, list[str]]:
         raise UsageError(f"choices {choices!r}: give a list of strings")
     choices = list(choices)
     question_text(question, choices)  # refuses too many, before anything is decoded
-    return str(Path(media).absolute()), question, choices
+    path = roots.resolve(media) if roots else Path(media).absolute()
+    return str(path), question, choices
 
 
 def new_id() -> str:

@@ -22,6 +22,7 @@ from r4agent.graphs.nodes import Nodes
 from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationInput, RuminationOutput, RuminationState
 from r4agent.media import Limits
+from r4agent.media.roots import AnyRoots, Roots
 from r4agent.media.store import MediaStore, home
 from r4agent.policy import resolve
 from r4agent.reader import Reader
@@ -38,6 +39,7 @@ def create_rumination_graph(
     store: MediaStore | None = None,
     episodes: str | Path | None = None,
     limits: Limits | None = None,
+    roots: AnyRoots | None = None,
     control: Control | None = None,
     checkpointer: Checkpointer = None,
 ) -> Graph:
@@ -47,10 +49,11 @@ def create_rumination_graph(
     may cost. profile: how the policy's model takes pictures and writes boxes. reader: checks answers
     against their evidence; without one `supported` is `unchecked` (the ocr policy brings its own).
     store, episodes: where pictures and logs go, by default under `r4agent.media.store.home()`.
+    roots: folders that `media` must lie in, or `Roots`; None: media may lie anywhere, so name it yourself.
     control: how looking is spoilt, for evaluation (`r4agent.graphs.controls`).
     checkpointer: keeps threads, for resuming and for follow-up questions.
     """
-    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, control, tools=True)
+    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, roots, control, tools=True)
     graph = StateGraph(RuminationState, input_schema=RuminationInput, output_schema=RuminationOutput)
     _common(graph, nodes, ("select_frames", "zoom", "re_encode", "policy", "answer"))
     graph.add_node("select_frames", nodes.select_frames)
@@ -67,10 +70,11 @@ def create_single_pass_graph(
     store: MediaStore | None = None,
     episodes: str | Path | None = None,
     limits: Limits | None = None,
+    roots: AnyRoots | None = None,
     checkpointer: Checkpointer = None,
 ) -> Graph:
     """The control: the policy sees the overview once, has no tools, and answers."""
-    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, None, tools=False)
+    nodes = _nodes(policy, budget, profile, reader, store, episodes, limits, roots, None, tools=False)
     graph = StateGraph(RuminationState, input_schema=RuminationInput, output_schema=RuminationOutput)
     _common(graph, nodes, ("answer",))
     return graph.compile(checkpointer=checkpointer, name="single_pass")
@@ -84,6 +88,7 @@ def _nodes(
     store: MediaStore | None,
     episodes: str | Path | None,
     limits: Limits | None,
+    roots: AnyRoots | None,
     control: Control | None,
     *,
     tools: bool,
@@ -100,6 +105,7 @@ def _nodes(
         reader=reader or getattr(model, "reader", None),
         ruminates=tools,
         control=control,
+        roots=None if roots is None else Roots.of(roots),
     )
     return Nodes(kit)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from r4agent.graphs import create_rumination_graph, create_single_pass_graph
     from r4agent.item import Item, Span
     from r4agent.media import Limits, Source, open_source
+    from r4agent.media.roots import Roots
     from r4agent.media.store import MediaStore
     from r4agent.media.view import Picture, View
     from r4agent.policy import ScriptedPolicy
@@ -36,6 +37,7 @@ _HOME = {
     "r4agent.graphs": ("create_rumination_graph", "create_single_pass_graph"),
     "r4agent.item": ("Item", "Span"),
     "r4agent.media": ("Limits", "Source", "open_source"),
+    "r4agent.media.roots": ("Roots",),
     "r4agent.media.store": ("MediaStore",),
     "r4agent.media.view": ("Picture", "View"),
     "r4agent.policy": ("ScriptedPolicy",),
@@ -59,6 +61,7 @@ __all__ = [
     "Picture",
     "R4Error",
     "Reader",
+    "Roots",
     "RunError",
     "ScriptedPolicy",
     "Size",

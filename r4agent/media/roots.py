@@ -9,7 +9,7 @@ it is opened; can put a hard link there; and can mount. Give folders that only y
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -36,7 +36,7 @@ class Roots:
         object.__setattr__(self, "urls", urls)
 
     @classmethod
-    def of(cls, roots: "Roots | str | Path | Iterable[str | Path]") -> "Roots":
+    def of(cls, roots: "AnyRoots") -> "Roots":
         """Roots as they are, or of folders."""
         return roots if isinstance(roots, Roots) else cls(roots)
 
@@ -95,6 +95,10 @@ class Roots:
                 why = f"its picture {_short(name)} is a link that leads out"
                 raise MediaError(f"media {_short(text)}: {why}; {self._advice}")
         return real
+
+
+AnyRoots = Roots | str | Path | Sequence[str | Path]
+"""What an option `roots` takes."""
 
 
 def _folder(path: str | Path) -> Path:
