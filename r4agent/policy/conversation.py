@@ -1,14 +1,12 @@
-"""The conversation as a policy sees it: references become pixels here, and nowhere else.
+"""The conversation as a policy sees it.
 
 Promises: three kinds of chat model are served from the same messages. One of ours declares
 `takes_references = True` and gets them as they are. A model with `bind_tools` gets the tools bound and
 tool messages with pictures. Any other gets the text protocol: calls as text, observations as user turns
-in <tool_response>.
+in <tool_response>. Callbacks get references from all three (`pixels`).
 Does not: change the state's messages, or add to them.
 """
 
-import asyncio
-import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +18,7 @@ from langgraph.errors import GraphBubbleUp
 
 from r4agent.errors import R4Error, RunError, UsageError, one_line
 from r4agent.media.store import MediaStore
+from r4agent.policy.pixels import seeing
 
 Tools = Sequence[dict[str, Any]]
 
@@ -33,9 +32,9 @@ def ask(
     config: RunnableConfig,
 ) -> AIMessage:
     """The policy's reply to the conversation. What the model raises becomes a RunError."""
-    shown = _shown(model, messages, store)
+    shown = as_shown(model, messages)
     with _told(model):
-        return _checked(_bound(model, tools).invoke(shown, config))
+        return _checked(_bound(model, tools, store).invoke(shown, config))
 
 
 async def aask(
@@ -47,9 +46,9 @@ async def aask(
     config: RunnableConfig,
 ) -> AIMessage:
     """The same, awaited."""
-    shown = await asyncio.to_thread(_shown, model, messages, store)  # reads pictures from disk
+    shown = as_shown(model, messages)
     with _told(model):
-        return _checked(await _bound(model, tools).ainvoke(shown, config))
+        return _checked(await _bound(model, tools, store).ainvoke(shown, config))
 
 
 @contextmanager
@@ -71,8 +70,9 @@ def speaks_tools(model: BaseChatModel) -> bool:
     return type(model).bind_tools is not BaseChatModel.bind_tools
 
 
-def _bound(model: BaseChatModel, tools: Tools) -> Runnable[LanguageModelInput, AIMessage]:
-    return model.bind_tools(tools) if tools and speaks_tools(model) else model
+def _bound(model: BaseChatModel, tools: Tools, store: MediaStore) -> Runnable[LanguageModelInput, AIMessage]:
+    able = seeing(model, store)
+    return able.bind_tools(tools) if tools and speaks_tools(model) else able
 
 
 def _checked(reply: Any) -> AIMessage:
@@ -81,12 +81,11 @@ def _checked(reply: Any) -> AIMessage:
     return reply
 
 
-def _shown(model: BaseChatModel, messages: Sequence[AnyMessage], store: MediaStore) -> list[AnyMessage]:
-    if getattr(model, "takes_references", False):
+def as_shown(model: BaseChatModel, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """The messages in the form that this kind of model understands, with references."""
+    if getattr(model, "takes_references", False) or speaks_tools(model):
         return list(messages)
-    if not speaks_tools(model):
-        messages = [_as_text(message) for message in messages]
-    return [_with_pixels(message, store) for message in messages]
+    return [_as_text(message) for message in messages]
 
 
 def _as_text(message: AnyMessage) -> AnyMessage:
@@ -98,24 +97,6 @@ def _as_text(message: AnyMessage) -> AnyMessage:
         content += message.content if isinstance(message.content, list) else [text_block(message.text)]
         return HumanMessage(content=[*content, text_block("</tool_response>")], id=message.id)
     return message
-
-
-def _with_pixels(message: AnyMessage, store: MediaStore) -> AnyMessage:
-    if isinstance(message.content, str):
-        return message
-    blocks = [_pixels(block, store) for block in message.content]
-    return message.model_copy(update={"content": blocks})
-
-
-def _pixels(block: Any, store: MediaStore) -> Any:
-    if not (isinstance(block, dict) and block.get("type") == "image" and "file_id" in block):
-        return block
-    return {
-        "type": "image",
-        "id": block["id"],
-        "base64": base64.b64encode(store.png(block["file_id"])).decode(),
-        "mime_type": "image/png",
-    }
 
 
 def text_block(text: str) -> dict[str, Any]:
