@@ -99,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument(
         "questions", metavar="textworld|PATH.jsonl", help="the text world, or a file of questions"
     )
+    test.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder that media may lie in, besides that of the questions; may be repeated",
+    )
     test.add_argument("--level", type=int, metavar="L", help="of the text world")
     test.add_argument("--n", type=int, metavar="N", help="how many questions, drawn by lot (default: all)")
     test.add_argument("--seed", type=int, default=0, metavar="S", help="of the lot, or of the text world")
@@ -234,7 +241,7 @@ def _questions(options: argparse.Namespace) -> "Questions":
         return of_textworld(options.level, options.n, options.seed)
     if options.level is not None:
         raise UsageError(f"--level goes with textworld; {options.questions} is taken for a file of questions")
-    return of_file(options.questions, options.n, options.seed)
+    return of_file(options.questions, options.n, options.seed, options.root)
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from r4agent.errors import MediaError, UsageError, one_line
 from r4agent.evaluation.answers import score_answer
 from r4agent.item import Item, Span
+from r4agent.media.roots import Roots
 from r4agent.protocol import question_text
 from r4agent.textworld import Clip, Document, clip_file, make_clip
 from r4agent.textworld.writer import SEEDS_A_WORLD, digest
@@ -68,8 +69,12 @@ def _with_digest(item: Item, clip: Clip | Document) -> Item:
     return item.model_copy(update={"meta": item.meta | {"clip": digest(clip)}})
 
 
-def of_file(path: str | Path, n: int | None = None, seed: int = 0) -> Questions:
+def of_file(
+    path: str | Path, n: int | None = None, seed: int = 0, roots: Sequence[str | Path] = ()
+) -> Questions:
     """The questions of a `.jsonl` file, its media beside it; `n` of them drawn by lot, or all.
+
+    A file of questions may come from anyone, so media lie under its folder, or under one of `roots`.
 
     A row is an `Item`, or has `id`, `video`, `question`, `answers` and, where known, `t_start` and `t_end`
     or `page`, `box`, `text_h_px`, `choices`, `category`, `unanswerable`. Raises MediaError naming the line,
@@ -87,11 +92,26 @@ def of_file(path: str | Path, n: int | None = None, seed: int = 0) -> Questions:
     if n is not None:
         kept = sorted(Random(f"questions {seed}").sample(range(len(items)), n))
         items = [items[at] for at in kept]
-    gone = {item.media: None for item in items if not os.path.exists(item.media)}  # Path's raises on some
-    if gone:
-        others = f" ({len(gone)} files are missing)" if len(gone) > 1 else ""
-        raise MediaError(f"{path}: {next(iter(gone))} is not there{others}; media are beside the file")
-    return Questions(path.name, tuple(items), seed)
+    return Questions(path.name, tuple(_found(path, items, Roots([path.parent, *roots]))), seed)
+
+
+def _found(path: Path, items: Sequence[Item], roots: Roots) -> Iterator[Item]:
+    """The items, their media as real paths. MediaError names the first that is none, and says how many."""
+    real: dict[str, str] = {}
+    refused: dict[str, MediaError] = {}
+    for name in dict.fromkeys(item.media for item in items):
+        try:
+            climbs = ".." in Path(name).parts  # from the file's folder, perhaps into a root
+            real[name] = str(
+                roots.resolve(os.path.normpath(path.parent.absolute() / name) if climbs else name)
+            )
+        except MediaError as error:
+            refused[name] = error
+    if refused:
+        others = f" ({len(refused)} such)" if len(refused) > 1 else ""
+        raise MediaError(f"{path}{others}: {next(iter(refused.values()))}; --root DIR allows another folder")
+    for item in items:
+        yield item.model_copy(update={"media": real[item.media]})
 
 
 def media_of(item: Item, clips: Path) -> str:
@@ -111,8 +131,7 @@ def _rows(path: Path) -> Iterator[Item]:
                 if line.strip():
                     item = _item(json.loads(line))
                     _check(item)
-                    media = str((path.parent / item.media).absolute())
-                    yield item.model_copy(update={"media": media})
+                    yield item
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the line"

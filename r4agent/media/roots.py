@@ -46,12 +46,12 @@ class Roots:
         if _ADDRESS.match(text):
             if self.urls and text.lower().startswith(("http://", "https://")):
                 return fetch(text)
-            raise MediaError(f"media {_short(text)}: addresses aren't opened; {self._advice}")
+            raise MediaError(f"media {_short(text)}: addresses aren't opened, only files in {self}")
         for candidate in self._candidates(text):
             real = _real(candidate)
             if real is not None and self._holds(real):
                 return self._checked(real, text)
-        raise MediaError(f"media {_short(text)}: no such file; {self._advice}")
+        raise MediaError(f"media {_short(text)}: is not in {self}")
 
     def narrowed(self, paths: Iterable[str | Path]) -> Self:
         """What of these roots lies in `paths`; never more than there was. Paths that are no folders count
@@ -65,11 +65,9 @@ class Roots:
         ]
         return type(self)(both, urls=self.urls)
 
-    @property
-    def _advice(self) -> str:
-        if not self.paths:
-            return "there is no folder that media may come from"
-        return f"media may come from {', '.join(printable(str(path)) for path in self.paths)}"
+    def __str__(self) -> str:
+        """The folders, as an error names them."""
+        return ", ".join(printable(str(path)) for path in self.paths) or "any folder: none is allowed"
 
     def _candidates(self, text: str) -> list[Path]:
         """Where a name may point; nothing for one that is no honest name."""
@@ -86,14 +84,12 @@ class Roots:
         if real.is_file():
             return real
         if not real.is_dir():
-            raise MediaError(
-                f"media {_short(text)}: is neither a file nor a folder of pictures; {self._advice}"
-            )
+            raise MediaError(f"media {_short(text)}: is neither a file nor a folder of pictures")
         for name in _picture_names(real):
             picture = _real(real / name)
             if picture is None or not self._holds(picture):
                 why = f"its picture {_short(name)} is a link that leads out"
-                raise MediaError(f"media {_short(text)}: {why}; {self._advice}")
+                raise MediaError(f"media {_short(text)}: {why} of {self}")
         return real
 
 

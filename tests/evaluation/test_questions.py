@@ -80,10 +80,11 @@ def test_an_item_is_a_row_too(tmp_path: Path) -> None:
         ([ROW, ROW], "the id 'a' stands there twice"),
         ([], "holds no questions"),
         ([ROW | {"video": ""}], "qa.jsonl:1: not a question: video: is empty"),
-        ([ROW | {"video": "gone.mp4"}], "gone.mp4 is not there; media"),
-        ([ROW | {"video": "x.mp4"}, ROW | {"id": "b", "video": "y.mp4"}], "x.mp4 is not there (2 files"),
-        ([ROW | {"video": "x" * 5000}], "is not there"),
-        ([ROW | {"video": "nul\0"}], "is not there"),
+        ([ROW | {"video": "gone.mp4"}], "media 'gone.mp4': is not in"),
+        ([ROW | {"video": "x.mp4"}, ROW | {"id": "b", "video": "y.mp4"}], "(2 such): media 'x.mp4'"),
+        ([ROW | {"video": "x" * 5000}], "is not in "),
+        ([ROW | {"video": "nul\0"}], "is not in "),
+        ([ROW | {"video": "/etc/passwd"}], "--root DIR allows another folder"),
         (["[" * 200_000], "qa.jsonl:1: not a question: maximum recursion depth"),
         (
             [ROW | {"box": [float("nan"), 1, 2, 3]}],
@@ -117,6 +118,21 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, rows: list[Any], me
     with pytest.raises(MediaError) as error:
         of_file(write(tmp_path, *rows))
     assert message in str(error.value)
+
+
+def test_media_elsewhere_need_a_root(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    video = tmp_path / "videos" / "v.mp4"
+    video.write_bytes(b"never opened here")
+    (tmp_path / "questions").mkdir()
+    rows = [
+        ROW | {"id": name, "video": name} for name in (str(video), "../videos/v.mp4", "link.mp4", "v.mp4")
+    ]
+    path = write(tmp_path / "questions", *rows)
+    (path.parent / "link.mp4").symlink_to(video)
+    with pytest.raises(MediaError, match=r"\(4 such\): .*v.mp4': is not in .*/questions; --root DIR"):
+        of_file(path)
+    assert {item.media for item in of_file(path, roots=[video.parent]).items} == {str(video)}
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:

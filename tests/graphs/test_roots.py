@@ -24,7 +24,7 @@ def test_media_elsewhere_is_refused_before_it_is_touched(graph_of: Any, clip: Pa
     (tmp_path / "root" / "link.mp4").symlink_to(clip)
     graph = graph_of(EVERY_NODE, roots=str(tmp_path / "root"))
     for name in (str(clip), "link.mp4", "../signs.mp4", f"file://{clip}"):
-        with pytest.raises(MediaError, match=r"media may come from .*/root"):
+        with pytest.raises(MediaError, match=r".*/root"):
             graph.invoke({"media": name, "question": "?"})
     assert not (tmp_path / "episodes").exists()
 

@@ -72,7 +72,7 @@ def test_what_lies_outside_is_refused_in_the_words_for_what_is_not_there(
             Roots(inside).resolve(name)
         said.append(str(error.value).replace(target, "NAME"))
     assert said[0] == said[1]
-    assert "no such file" in said[0]
+    assert "is not in " in said[0]
     assert str(inside) in said[0]
     assert "\n" not in said[0]
 
@@ -94,7 +94,7 @@ def test_what_lies_outside_is_refused_in_the_words_for_what_is_not_there(
     ],
 )
 def test_no_honest_name(inside: Path, name: str) -> None:
-    with pytest.raises(MediaError, match="no such file") as error:
+    with pytest.raises(MediaError, match="is not in ") as error:
         Roots(inside).resolve(name)
     assert len(str(error.value)) < 200 + len(str(inside))
     assert str(error.value).isprintable()
@@ -156,7 +156,7 @@ def test_narrowing_never_widens(inside: Path, tmp_path: Path) -> None:
     assert roots.narrowed([inside / "shots"]).paths == (inside / "shots",)
     nothing = roots.narrowed([tmp_path / "root-of-another", tmp_path / "gone"])
     assert nothing.paths == ()
-    with pytest.raises(MediaError, match="there is no folder that media may come from"):
+    with pytest.raises(MediaError, match="none is allowed"):
         nothing.resolve("a.mp4")
 
 
