@@ -6,8 +6,11 @@ chat model's own.
 Does not: parse the reply (protocol does) or retry (set the chat model's own `max_retries`).
 """
 
+from r4agent.policy import hints
 from r4agent.policy.conversation import aask, ask
 from r4agent.policy.resolve import resolve
 from r4agent.policy.scripted import ScriptedPolicy
 
 __all__ = ["ScriptedPolicy", "aask", "ask", "resolve"]
+
+hints.remember_block_types()
