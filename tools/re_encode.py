@@ -1,7 +1,8 @@
 """`re_encode`: make Views into Pictures; and, asked by the policy, see a picture again in other detail.
 
-Promises: pixels come from the source frame, each frame decoded once for all its Views; the Pictures
-come back in the order of the Views, named on from the last name given.
+Promises: pixels come from the source frame, each frame decoded once for all its Views, and not at all for
+Views that the store has of this source; the Pictures come back in the order of the Views, named on from the
+last name given.
 Does not: choose what to see.
 """
 
@@ -53,6 +54,8 @@ def re_encode(source: Source, views: Sequence[View], store: MediaStore, *, first
 
     Views are to be in ascending order of frame for memory to stay flat, as the choosers return them.
     """
-    frames = source.frames([view.frame for view in views])
-    for number, (view, frame) in enumerate(zip(views, frames, strict=True), start=first):
-        yield Picture(f"v{number}", view, store.put(view.cut(frame.image)))
+    made = [store.made(source, view) for view in views]
+    frames = source.frames([view.frame for view, ref in zip(views, made, strict=True) if ref is None])
+    for number, (view, known) in enumerate(zip(views, made, strict=True), start=first):
+        ref = known or store.put_view(source, view, view.cut(next(frames).image))
+        yield Picture(f"v{number}", view, ref)

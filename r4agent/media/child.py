@@ -79,6 +79,10 @@ class Child:
             )
         return np.frombuffer(raw, np.uint8).reshape(reply["height"], reply["width"], 3)
 
+    @property
+    def ended(self) -> bool:
+        return self._ended is not None
+
     def close(self) -> None:
         with self._lock:
             self._end("the source is closed; open it again")

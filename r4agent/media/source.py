@@ -145,6 +145,11 @@ class Source:
         if not 0 <= index < self.count:
             raise UsageError(f"frame {index}: must be 0 to {self.count - 1}")
 
+    @property
+    def ended(self) -> bool:
+        """Whether the decoder's process is gone, by `close` or by what is in the file."""
+        return isinstance(self._decoder, Child) and self._decoder.ended
+
     def close(self) -> None:
         """Let go of the file and the decoder. May be called twice."""
         self._decoder.close()

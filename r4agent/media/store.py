@@ -2,8 +2,9 @@
 
 Promises: a picture's name is `img:` and the sha256 of its RGB bytes and size, so equal pictures are one
 file; a file appears whole or not at all; several processes may write to one store; what is read back is
-checked against its name. State, checkpoints and logs hold these names, never pixels.
-Does not: remember how a picture was made (the View does) or delete anything unless told (`collect`).
+checked against its name. State, checkpoints and logs hold these names, never pixels. While a source is
+open, a View of it that was made is known and needn't be made again.
+Does not: delete anything unless told (`collect`), or trust a file that was closed and opened again.
 """
 
 import contextlib
@@ -17,10 +18,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from PIL import Image
 
 from r4agent.errors import MediaError, RunError, UsageError, one_line
+from r4agent.media.source import Source
+from r4agent.media.view import View
 
 GRACE_SECONDS = 3600  # a picture this young may belong to a run that has not logged it yet
 
@@ -48,6 +52,7 @@ class MediaStore:
         self.max_bytes = max_bytes
         self._cache: OrderedDict[str, Image.Image] = OrderedDict()
         self._cache_free = cache_bytes
+        self._made: WeakKeyDictionary[Source, dict[View, str]] = WeakKeyDictionary()
         self._used: int | None = None
         self._lock = threading.Lock()
 
@@ -55,15 +60,23 @@ class MediaStore:
         """Keep a picture; returns its reference. Raises RunError when the disk or the cap is full."""
         image = image.convert("RGB")
         ref = picture_ref(image)
-        path = self.path(ref)
-        try:
-            os.utime(path)  # already there: young again, so that no collection takes it from this run
-        except FileNotFoundError:
-            self._write(path, _png(image))
-        except OSError as error:
-            raise self._unwritable(error) from error
+        if not self._renew(ref):
+            self._write(self.path(ref), _png(image))
         self._remember(ref, image)
         return ref
+
+    def put_view(self, source: Source, view: View, image: Image.Image) -> str:
+        """Keep the picture that is this View of the source; `made` knows it from now on."""
+        ref = self.put(image)
+        with self._lock:
+            self._made.setdefault(source, {})[view] = ref
+        return ref
+
+    def made(self, source: Source, view: View) -> str | None:
+        """The picture that is this View of the source, if it was made since that was opened."""
+        with self._lock:
+            ref = self._made.get(source, {}).get(view)
+        return ref if ref is not None and self._renew(ref) else None
 
     def png(self, ref: str) -> bytes:
         """The picture as PNG data. Raises MediaError as `get` does."""
@@ -100,6 +113,16 @@ class MediaStore:
                 freed += stat.st_size
         self._used = None
         return freed
+
+    def _renew(self, ref: str) -> bool:
+        """Whether the picture is there; young again, so that no collection takes it from this run."""
+        try:
+            os.utime(self.path(ref))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return True
 
     def _load(self, ref: str) -> tuple[bytes, Image.Image]:
         path = self.path(ref)

@@ -138,3 +138,16 @@ def test_re_encode_makes_pictures_in_order_and_decodes_each_frame_once(
     assert [p.view for p in made] == views
     assert [store.get(p.ref).getpixel((5, 5)) for p in made] == [(50,) * 3, (50,) * 3, (150,) * 3]
     assert source.decoded == 2
+
+
+def test_a_view_of_an_open_source_is_made_once(source: Source, tmp_path: Path) -> None:
+    store = MediaStore(tmp_path)
+    views = overview(source, 4, profile=QWEN2_5_VL, max_tokens=144)
+    made = [p.ref for p in re_encode(source, views[:3], store, first=1)]
+    again = [p.ref for p in re_encode(source, views, store, first=1)]
+    assert again[:3] == made
+    assert source.decoded == 4
+    store.path(made[1]).unlink()  # as `r4 clean` does
+    assert [p.ref for p in re_encode(source, views, store, first=1)] == again
+    assert source.decoded == 5
+    assert all(ref in store for ref in again)
