@@ -15,7 +15,6 @@ from typing import Any
 from langgraph.config import get_stream_writer
 
 from r4agent.media.view import View
-from r4agent.tools import Zoom
 
 
 def emit(event: str, **data: Any) -> None:
@@ -23,10 +22,10 @@ def emit(event: str, **data: Any) -> None:
     get_stream_writer()({"event": event, **data})
 
 
-def announce(view: View, arguments: object) -> None:
-    """Tell a View that was chosen, and of what when it is a region."""
+def announce(view: View, *, of: str | None) -> None:
+    """Tell a View that was chosen; of: the picture it is a region of, if it is one."""
     place = {"frame": view.frame, "time": view.time, "size": str(view.size)}
-    if isinstance(arguments, Zoom):
-        emit("region", of=arguments.view, box=[round(v) for v in view.region.corners], **place)
+    if of is not None:
+        emit("region", of=of, box=[round(v) for v in view.region.corners], **place)
     else:
         emit("frame", **place)

@@ -2,7 +2,7 @@
 
 Promises: the budget's arithmetic stands here once; an episode that fails says so in its log, and its source
 is closed, however the node is left.
-Does not: talk to the policy or make pictures.
+Does not: talk to the policy.
 """
 
 from collections.abc import Iterator
@@ -15,31 +15,26 @@ from langchain_core.language_models import BaseChatModel
 from langgraph.errors import GraphBubbleUp
 
 from r4agent import protocol
-from r4agent.budget import Budget, Spent
-from r4agent.errors import UsageError, one_line
-from r4agent.geometry import ModelProfile
+from r4agent.budget import Spent
+from r4agent.errors import one_line
 from r4agent.graphs.controls import Control
 from r4agent.graphs.dialogue import signature
 from r4agent.graphs.journal import Journal
+from r4agent.graphs.optics import Optics
 from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationState
 from r4agent.media import Source
 from r4agent.media.roots import Roots
-from r4agent.media.store import MediaStore
-from r4agent.media.view import View
 from r4agent.reader import Reader
-from r4agent.tools import TOOLS, overview
+from r4agent.tools import TOOLS
 
 
-@dataclass
-class Kit:
+@dataclass(kw_only=True)
+class Kit(Optics):
     """policy: the chat model. `ruminates` False makes it look once, without tools. control: how looking is
     spoilt, if it is. roots: where media may lie, if not anywhere."""
 
     policy: BaseChatModel
-    profile: ModelProfile
-    budget: Budget
-    store: MediaStore
     sources: Sources
     episodes: Path
     reader: Reader | None
@@ -51,17 +46,6 @@ class Kit:
     def __post_init__(self) -> None:
         tools = TOOLS.items() if self.ruminates else ()
         self.signatures = [signature(name, arguments) for name, arguments in tools]
-
-    def overview(self, source: Source) -> list[View]:
-        """The Views that a run begins with."""
-        least = -(-self.profile.min_pixels // self.profile.grid**2)
-        count = min(self.budget.overview_images, self.budget.images, self.budget.image_tokens // least)
-        if count < 1:
-            limit = self.budget.image_tokens
-            raise UsageError(f"budget image_tokens={limit}: a picture needs at least {least}")
-        limits = self.budget
-        tokens = min(limits.overview_tokens, limits.picture_tokens, limits.image_tokens // count)
-        return overview(source, count, profile=self.profile, max_tokens=tokens)
 
     def last(self, spent: Spent) -> bool:
         """Whether the next turn is the last that the budget allows."""

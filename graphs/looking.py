@@ -1,8 +1,7 @@
 """Looking: from what is wanted to the pictures that the policy is shown.
 
-Promises: the budget is checked before anything is decoded; a damaged frame costs that frame, and the policy
-is told which; what can't be done is said in one line.
-Does not: log or route; the nodes do.
+Promises: what can't be done is said in one line; a control spoils what calls bring, and nothing else.
+Does not: log or route; the nodes do. Choosing and making are the kit's optics.
 """
 
 from typing import Any
@@ -12,69 +11,38 @@ from pydantic import ValidationError
 
 from r4agent import protocol
 from r4agent.budget import Spent
-from r4agent.errors import MediaError, UsageError
+from r4agent.errors import UsageError
 from r4agent.graphs import controls
 from r4agent.graphs.dialogue import complaint, label, problem_of
 from r4agent.graphs.kit import Kit
 from r4agent.graphs.state import RuminationState, pictures
-from r4agent.media import Source
 from r4agent.media.view import Picture, View
 from r4agent.policy.conversation import text_block
-from r4agent.tools import ReEncode, re_encode, see_again
-from r4agent.tools.select_frames import first_number
 
 
 def make(kit: Kit, state: RuminationState, spent: Spent) -> tuple[list[Picture], str | None]:
     """The pictures wanted, or what is wrong with wanting them."""
     call = state["call"]
+    known = pictures(state.get("messages", []))
     views = [View.parse(recipe) for recipe in state["wanted"]]
     try:
         if call is not None and not views:
-            arguments = ReEncode.model_validate(call["arguments"])
-            parent = seen(state, arguments.view).view
-            views = [see_again(parent, arguments, profile=kit.profile, budget=kit.budget)]
+            with kit.source(state) as source:
+                views = kit.choose("re_encode", call["arguments"], known, source)
         if call is not None and kit.control == "no-tool":
             raise UsageError(controls.NO_PICTURE)
-        tokens = sum(kit.profile.tokens(view.size) for view in views)
-        images_left = kit.budget.images - spent.images
-        tokens_left = kit.budget.image_tokens - spent.image_tokens
-        if len(views) > images_left or tokens > tokens_left:
-            raise UsageError(
-                f"{len(views)} pictures of {tokens} image tokens asked for; "
-                f"{images_left} pictures of {tokens_left} tokens are left; ask for less"
-            )
+        kit.afford(views, spent)
     except (UsageError, ValidationError) as error:
         return [], problem_of(error)
     if not views:
         return [], None
-    first = len(pictures(state.get("messages", []))) + 1
+    first = len(known) + 1
     if call is not None and kit.control == "blank-crop":
         return controls.blank(views, kit.store, first=first), None
     with kit.source(state) as source:
         if call is not None and kit.control == "random-crop":
             views = controls.elsewhere(views, source, kit.profile, f"{state['question']} {first} {views}")
-        try:
-            return list(re_encode(source, views, kit.store, first=first)), None
-        except MediaError as error:
-            return _salvage(kit, source, views, first, error)
-
-
-def _salvage(
-    kit: Kit, source: Source, views: list[View], first: int, error: MediaError
-) -> tuple[list[Picture], str | None]:
-    """Where a frame is damaged, those that are not, and which are."""
-    made: list[Picture] = []
-    lost = []
-    for view in views:
-        try:
-            made += re_encode(source, [view], kit.store, first=first + len(made))
-        except MediaError:
-            lost.append(view.frame + first_number(source))
-    if not made:
-        if first == 1:
-            raise error
-        return [], problem_of(error, source.path)
-    return made, f"damaged, and not shown: frame {', '.join(map(str, lost))}"
+        return kit.make(source, views, first=first)
 
 
 def observation(
@@ -96,11 +64,3 @@ def observation(
     if call is None:
         return HumanMessage(content)
     return ToolMessage(content, tool_call_id=call["id"], status="success" if made else "error")
-
-
-def seen(state: RuminationState, name: str) -> Picture:
-    """The picture that goes by a name; UsageError lists the names there are."""
-    known = pictures(state["messages"])
-    if name not in known:
-        raise UsageError(f"view {name!r}: the pictures are {', '.join(known)}")
-    return known[name]

@@ -7,7 +7,6 @@ Does not: keep anything between nodes except open sources, which it can open aga
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,21 +29,12 @@ from r4agent.graphs.dialogue import (
 from r4agent.graphs.events import announce, emit
 from r4agent.graphs.journal import Journal
 from r4agent.graphs.kit import Kit
-from r4agent.graphs.looking import make, observation, seen
+from r4agent.graphs.looking import make, observation
 from r4agent.graphs.opening import checked_input, header, new_id
 from r4agent.graphs.state import RuminationState, pictures
-from r4agent.media import Source
-from r4agent.media.view import View
 from r4agent.policy import aask, ask
 from r4agent.protocol import Answer, Call, Malformed, NotFound, Step, Turn
-from r4agent.tools import (
-    TOOLS,
-    SelectFrames,
-    Zoom,
-    detail_tokens,
-    select_frames,
-    zoom,
-)
+from r4agent.tools import TOOLS
 
 Update = dict[str, Any]
 ToPictures = Command[Literal["re_encode", "policy"]]
@@ -119,23 +109,11 @@ class Nodes:
 
     def select_frames(self, state: RuminationState) -> ToPictures:
         """Choose whole frames, in medium detail."""
-
-        def choose(arguments: SelectFrames, source: Source) -> list[View]:
-            most = detail_tokens("medium", self.kit.budget)
-            return select_frames(source, arguments, profile=self.kit.profile, max_tokens=most)
-
-        return self._choose(state, SelectFrames, choose)
+        return self._choose(state, "select_frames")
 
     def zoom(self, state: RuminationState) -> ToPictures:
         """Choose a region of a picture already seen."""
-
-        def choose(arguments: Zoom, source: Source) -> list[View]:
-            parent = seen(state, arguments.view).view
-            size = source.size_of(parent.frame)
-            most = self.kit.budget.picture_tokens
-            return [zoom(parent, arguments, source_size=size, profile=self.kit.profile, max_tokens=most)]
-
-        return self._choose(state, Zoom, choose)
+        return self._choose(state, "zoom")
 
     def re_encode(self, state: RuminationState) -> Update:
         """Make the Views that are wanted into pictures, and show them to the policy."""
@@ -157,12 +135,7 @@ class Nodes:
                 # killed before that is saved begins another.
                 if state["call"] is None:
                     self._open_episode(state, journal)
-                spent = spent.plus(
-                    images=len(made),
-                    image_tokens=sum(self.kit.profile.tokens(p.view.size) for p in made),
-                    decoded_frames=len({p.view.frame for p in made}),
-                    seconds=time.monotonic() - started,
-                )
+                spent = self.kit.paid(spent, made).plus(seconds=time.monotonic() - started)
                 message = observation(self.kit, state, made, problem, spent)
                 journal.add(message, spent=spent.model_dump())
         return {"messages": journal.new, "wanted": [], "call": None, "usage": spent.model_dump()}
@@ -258,20 +231,14 @@ class Nodes:
             return Malformed(problem) if problem else step
         return step
 
-    def _choose(
-        self,
-        state: RuminationState,
-        arguments_model: type[Any],
-        choose: Callable[[Any, Source], list[View]],
-    ) -> ToPictures:
-        """Check a call's arguments and run the chooser; what is wrong with them goes to the model."""
+    def _choose(self, state: RuminationState, tool: str) -> ToPictures:
+        """Choose the Views that a call asks for; what is wrong with the call goes to the model."""
         started, call = time.monotonic(), state["call"]
         assert call is not None
         with self.kit.failing(state):
             try:
-                arguments = arguments_model.model_validate(call["arguments"])
                 with self.kit.source(state) as source:
-                    views = choose(arguments, source)
+                    views = self.kit.choose(tool, call["arguments"], pictures(state["messages"]), source)
             except (UsageError, ValidationError) as error:
                 journal = Journal(state["episode"], state["messages"])
                 spent = Spent.model_validate(state["usage"])
@@ -279,7 +246,7 @@ class Nodes:
                 journal.add(ToolMessage(text, tool_call_id=call["id"], status="error"))
                 return Command(update={"messages": journal.new, "call": None}, goto="policy")
         for view in views:
-            announce(view, arguments)
+            announce(view, of=call["arguments"]["view"] if tool == "zoom" else None)
         usage = Spent.model_validate(state["usage"]).plus(seconds=time.monotonic() - started)
         update = {"wanted": [view.recipe for view in views], "usage": usage.model_dump()}
         return Command(update=update, goto="re_encode")
