@@ -1,16 +1,17 @@
-"""What tests of every folder share: where the checkout is, checkpoints that revive safe types only, and a
-callback handler that lets no pixels pass."""
+"""What tests of every folder share: where the checkout is, checkpoints that revive safe types only, and tiny
+models."""
 
 import os
-import re
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"  # read when langgraph is imported, so before any test does
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
+os.environ["VLLM_NO_USAGE_STATS"] = "1"
 
 import pytest
-from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.load import dumps
 
 
 @pytest.fixture(scope="session")
@@ -19,56 +20,21 @@ def repo() -> Path:
     return Path(__file__).resolve().parents[1]
 
 
-class NoPixels(BaseCallbackHandler):
-    """A handler that fails on 1 kB of base64, or on bytes, in anything that a callback is given."""
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """From a family, `qwen2_5_vl` or `qwen3_vl`, to the folder of a tiny random checkpoint of it."""
+    needs("torch")
 
-    raise_error = True
+    @cache
+    def made(family: str) -> Path:
+        from r4agent.engines.tiny import make_tiny
 
-    def __init__(self) -> None:
-        self.seen: dict[str, int] = {}
-        self.references = 0
+        return make_tiny(family, tmp_path_factory.mktemp("tiny") / family)
 
-    def _check(self, event: str, *given: Any) -> None:
-        text = "".join(dumps(value) + repr(value) for value in given)
-        pixels = re.search(r"[A-Za-z0-9+/=_-]{1000,}|(\\x[0-9a-f]{2}){100,}", text)
-        assert pixels is None, f"{event} was given pixels: {text[max(0, pixels.start() - 300) :][:400]}"
-        self.seen[event] = self.seen.get(event, 0) + 1
-        self.references += text.count("img:")
-
-    def on_chain_start(self, serialized: Any, inputs: Any, **more: Any) -> None:
-        self._check("chain_start", serialized, inputs, more)
-
-    def on_chain_end(self, outputs: Any, **more: Any) -> None:
-        self._check("chain_end", outputs, more)
-
-    def on_chain_error(self, error: BaseException, **more: Any) -> None:
-        self._check("chain_error", error, more)
-
-    def on_chat_model_start(self, serialized: Any, messages: Any, **more: Any) -> None:
-        self._check("chat_model_start", serialized, messages, more)
-
-    def on_llm_new_token(self, token: str, **more: Any) -> None:
-        self._check("llm_new_token", token, more)
-
-    def on_llm_end(self, response: Any, **more: Any) -> None:
-        self._check("llm_end", response, more)
-
-    def on_llm_error(self, error: BaseException, **more: Any) -> None:
-        self._check("llm_error", error, more)
-
-    def on_tool_start(self, serialized: Any, input_str: str, **more: Any) -> None:
-        self._check("tool_start", serialized, input_str, more)
-
-    def on_tool_end(self, output: Any, **more: Any) -> None:
-        self._check("tool_end", output, more)
-
-    def on_tool_error(self, error: BaseException, **more: Any) -> None:
-        self._check("tool_error", error, more)
-
-    def on_custom_event(self, name: str, data: Any, **more: Any) -> None:
-        self._check("custom_event", name, data, more)
+    return made
 
 
-@pytest.fixture
-def no_pixels() -> NoPixels:
-    return NoPixels()
+def needs(package: str) -> None:
+    """Skips a test without its package, but not in CI: there it must be installed."""
+    if find_spec(package) is None and "CI" not in os.environ:
+        pytest.skip(f"no {package}; docs/models.md says how to install it")
