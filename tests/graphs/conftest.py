@@ -11,6 +11,10 @@ from r4agent import MediaStore, ScriptedPolicy, create_rumination_graph
 from r4agent.textworld import make_clip
 from r4agent.textworld.writer import encode
 
+from ..nopixels import no_pixels
+
+__all__ = ["no_pixels"]  # a fixture
+
 
 def call(name: str, **arguments: Any) -> str:
     """A well-formed tool call, as a policy writes it."""
