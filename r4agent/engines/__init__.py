@@ -14,7 +14,6 @@ from typing import Any
 
 from r4agent.engines.checkpoint import Checkpoint
 from r4agent.engines.request import Engine, Request, Sample, Sampling, Shown
-
 from r4agent.errors import UsageError
 
 __all__ = ["ENGINES", "Checkpoint", "Engine", "Request", "Sample", "Sampling", "Shown", "open_engine"]
