@@ -139,7 +139,7 @@ class ServerEngine:
                 ) from error
             except Forgotten as error:
                 if whole:
-                    raise RunError(f"{self.url}: it loses the pictures that it is sent ({error})") from error
+                    raise RunError(f"{self.url}: it did not take the pictures ({error})") from error
                 whole = True
             except Lost as lost:
                 until = min(until, time.monotonic() + self.retry_for)
@@ -159,7 +159,6 @@ class ServerEngine:
                 f"{self.url}: no reply in {tries + 1} tries over {self.retry_for:g} s ({lost}): look at its "
                 f"log, start it again with {start}, or give a larger retry_for"
             )
-        logger.log(logging.DEBUG if tries else logging.WARNING, "%s: %s; trying again", self.url, lost)
         return pause
 
     async def _ask(self, request: Request, on_tokens: Tokens | None, whole: bool) -> Sample:
@@ -202,6 +201,8 @@ class ServerEngine:
                         raise RunError("it answered without a stream of events: is it a `vllm serve`?")
                     yield response.aiter_lines()
             except httpx.TransportError as error:
+                if self._greeting is not None:  # of many requests the first one says it
+                    logger.warning("%s: lost (%s); trying for %g s", self.url, error, self.retry_for)
                 self._greeting = None  # whoever comes back there has to be greeted first
                 raise Lost(_transport(error)) from error
 

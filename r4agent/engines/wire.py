@@ -32,7 +32,7 @@ class Lost(Exception):
 
 
 class Forgotten(Exception):
-    """The server has no picture under an id that was sent without pixels."""
+    """The server can't take the pictures; it has none under an id, if it was sent without pixels."""
 
 
 def body(request: Request, model: str, fresh: Collection[str], banned: Collection[int], each: bool) -> bytes:
@@ -151,7 +151,7 @@ def message(text: str) -> str:
 
 def refused(status: int, said: str, after: float = 0.0) -> R4Error | Lost | Forgotten:
     """What a refusal means."""
-    if "Cache miss for" in said:
+    if "Cache miss for" in said or "Failed to apply" in said:  # the latter from a server without a cache
         return Forgotten(said)
     if "cale-out endpoints are disabled" in said or (status in (404, 405) and "does not exist" not in said):
         return RunError(
