@@ -15,7 +15,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Checkpointer
 
 from r4agent.budget import Budget
-from r4agent.geometry import QWEN2_5_VL, ModelProfile
+from r4agent.geometry import ModelProfile
 from r4agent.graphs.controls import Control
 from r4agent.graphs.kit import Kit
 from r4agent.graphs.nodes import Nodes
@@ -25,6 +25,7 @@ from r4agent.media import Limits
 from r4agent.media.roots import AnyRoots, Roots
 from r4agent.media.store import MediaStore, home
 from r4agent.policy import resolve
+from r4agent.policy.resolve import spoken_by
 from r4agent.reader import Reader
 
 Graph = CompiledStateGraph[RuminationState, None, RuminationInput, RuminationOutput]
@@ -34,7 +35,7 @@ def create_rumination_graph(
     policy: str | BaseChatModel = "ocr",
     *,
     budget: Budget | None = None,
-    profile: ModelProfile = QWEN2_5_VL,
+    profile: ModelProfile | None = None,
     reader: Reader | None = None,
     store: MediaStore | None = None,
     episodes: str | Path | None = None,
@@ -46,7 +47,8 @@ def create_rumination_graph(
     """The rumination loop: overview → policy → (select_frames | zoom | re_encode) → … → answer.
 
     policy: a LangChain chat model, `ocr` (the embedded reader) or `MODULE:NAME`. budget: what a question
-    may cost. profile: how the policy's model takes pictures and writes boxes. reader: checks answers
+    may cost. profile: how the policy's model takes pictures and writes boxes, where the model does not say it
+    itself (ChatR4 does; others are taken to speak as Qwen2.5-VL). reader: checks answers
     against their evidence; without one `supported` is `unchecked` (the ocr policy brings its own).
     store, episodes: where pictures and logs go, by default under `r4agent.media.store.home()`.
     roots: folders that `media` must lie in, or `Roots`; None: media may lie anywhere, so name it yourself.
@@ -65,7 +67,7 @@ def create_single_pass_graph(
     policy: str | BaseChatModel = "ocr",
     *,
     budget: Budget | None = None,
-    profile: ModelProfile = QWEN2_5_VL,
+    profile: ModelProfile | None = None,
     reader: Reader | None = None,
     store: MediaStore | None = None,
     episodes: str | Path | None = None,
@@ -83,7 +85,7 @@ def create_single_pass_graph(
 def _nodes(
     policy: str | BaseChatModel,
     budget: Budget | None,
-    profile: ModelProfile,
+    profile: ModelProfile | None,
     reader: Reader | None,
     store: MediaStore | None,
     episodes: str | Path | None,
@@ -97,7 +99,7 @@ def _nodes(
     model = resolve(policy, store=store, reader=reader, profile=profile)
     kit = Kit(
         policy=model,
-        profile=profile,
+        profile=profile or spoken_by(model),
         budget=budget or Budget(),
         store=store,
         sources=Sources(limits or Limits()),

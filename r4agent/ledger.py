@@ -4,9 +4,10 @@ A reply of a token policy carries a *span* in `response_metadata["span"]`: what 
 prompt and sampled ids. The ledger is the fold over the spans, so a conversation is never rendered again from
 its text: what is trained on is what was sampled.
 
-Promises: `Ledger.of(replies).ids` is the prompt that the last reply was sampled after, and that reply; it grows
-linearly with the conversation. A history that was edited shows as a fork, and is counted.
-Does not: know messages that no policy has replied to, or expand images (a Checkpoint says to how many tokens).
+Promises: `Ledger.of(replies).ids` is the prompt that the last reply was sampled after, and that reply; it
+grows linearly with the conversation. A history that was edited shows as a fork, and is counted.
+Does not: know messages that no policy has replied to, or expand images (a Checkpoint says to how many
+tokens).
 """
 
 import hashlib
@@ -24,10 +25,11 @@ Grid = tuple[int, int, int]
 
 
 class Span(TypedDict):
-    """at: how many tokens of the ledger before it stand; 0 after an edit, else all. prompt_ids: the tokens that
-    were put after them, one for each picture. token_ids, logprobs: as sampled, the end of the turn included.
-    images, image_grid_thw: the pictures of `prompt_ids`, as `img:<sha256>` and in patches. opening: the end of
-    `prompt_ids` that is the reply's own beginning, as text. said: a digest of the reply as text."""
+    """at: how many tokens of the ledger before it stand; 0 after an edit, else all. prompt_ids: the tokens
+    that were put after them, one for each picture. token_ids, logprobs: as sampled, the end of the turn
+    included. images, image_grid_thw: the pictures of `prompt_ids`, as `img:<sha256>` and in patches.
+    opening: the end of `prompt_ids` that is the reply's own beginning, as text. said: a digest of the reply
+    as text."""
 
     at: int
     prompt_ids: list[int]
@@ -93,8 +95,8 @@ class Ledger:
 
 
 def digest(message: BaseMessage) -> str:
-    """What a reply says, in 16 letters: a span belongs to a message that still says it. Calls that stand in the
-    text need no second mention."""
+    """What a reply says, in 16 letters: a span belongs to a message that still says it. Calls that stand in
+    the text need no second mention."""
     calls = message.tool_calls if isinstance(message, AIMessage) and "<tool_call>" not in message.text else []
     said = [message.content, [[call["name"], call["args"]] for call in calls]]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
@@ -108,7 +110,8 @@ def span_of(reply: AIMessage | Mapping[str, Any]) -> Span | None:
 
 
 def confidence(reply: AIMessage | Mapping[str, Any]) -> float | None:
-    """The geometric mean of the probabilities of a reply's tokens, under the model itself; None without them."""
+    """The geometric mean of the probabilities of a reply's tokens, under the model itself; None without
+    them."""
     span = span_of(reply)
     if span is None or not span["logprobs"]:
         return None

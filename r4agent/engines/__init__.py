@@ -8,6 +8,7 @@ Promises: the same request means the same to each; none changes a picture's size
 Does not: know messages. `r4agent.policy.chat` does.
 """
 
+import atexit
 import json
 from functools import cache
 from typing import Any
@@ -41,13 +42,15 @@ def _open(
         case "vllm":
             from r4agent.engines.local import VllmEngine
 
-            return VllmEngine(checkpoint, **more)
+            engine: Engine = VllmEngine(checkpoint, **more)
         case "transformers":
             from r4agent.engines.hf import TransformersEngine
 
-            return TransformersEngine(checkpoint, **more)
+            engine = TransformersEngine(checkpoint, **more)
         case _:
             from r4agent.engines.server import ServerEngine
 
             assert base_url is not None
-            return ServerEngine(checkpoint, base_url, api_key=api_key, **more)
+            engine = ServerEngine(checkpoint, base_url, api_key=api_key, **more)
+    atexit.register(engine.close)
+    return engine

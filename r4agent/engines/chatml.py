@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -54,6 +54,12 @@ For each function call, return a json object with function name and arguments wi
 
 class ChatML:
     """Renders conversations for one checkpoint."""
+
+    @classmethod
+    @cache
+    def of(cls, checkpoint: Checkpoint) -> "ChatML":
+        """The one for a checkpoint, with what it has encoded."""
+        return cls(checkpoint)
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -210,4 +216,4 @@ def _blocks(message: BaseMessage) -> Sequence[Block]:
     blocks = message.content
     if all(isinstance(b, dict) and (b.get("type") == "text" or "file_id" in b) for b in blocks):
         return blocks  # type: ignore[return-value]
-    return message.content_blocks  # type: ignore[return-value]
+    return message.content_blocks

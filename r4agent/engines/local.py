@@ -112,7 +112,7 @@ class VllmEngine:
                         return self._fail_all("the engine was closed")
                     job()
                 for output in engine.step():
-                    self._take(output)  # type: ignore[arg-type]
+                    self._take(output)
             except Exception as error:  # vLLM's own failure: no request of it will end
                 self._dead = f"vLLM stopped: {type(error).__name__}: {one_line(error)}"
                 self._fail_all(f"{self._dead}; its lines above say more, begin again")
@@ -132,9 +132,11 @@ class VllmEngine:
             running.future.set_exception(_refused(error))
             return
         self._running[ident] = running
-        running.future.add_done_callback(
-            lambda future: future.cancelled() and self._jobs.put(lambda: self._abort(ident))
-        )
+        running.future.add_done_callback(lambda future: self._left(ident) if future.cancelled() else None)
+
+    def _left(self, ident: str) -> None:
+        """Nobody waits for this request any more."""
+        self._jobs.put(lambda: self._abort(ident))
 
     def _enqueue(self, request: Request, known: Collection[str]) -> str:
         self._check_length(request)

@@ -18,11 +18,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.language_models.chat_models import LangSmithParams
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
@@ -34,7 +33,7 @@ from pydantic import ConfigDict, Field, SecretStr
 
 from r4agent.engines import Engine, Sample, Sampling, open_engine
 from r4agent.engines.chatml import FORCED, ChatML, calls_in
-from r4agent.engines.request import Request, Shown
+from r4agent.engines.request import Request
 from r4agent.errors import RunError, UsageError
 from r4agent.geometry import ModelProfile
 from r4agent.ledger import Ledger, Span, digest, span_of
@@ -46,11 +45,10 @@ class ChatR4(BaseChatModel):
     """A Qwen2.5-VL or Qwen3-VL model, by folder or hub id.
 
     engine: `vllm` runs it here, `transformers` too, `http` asks a `vllm serve` at `base_url`; or an Engine.
-    engine_args: for vLLM's or transformers' own constructor, such as `max_model_len`. temperature 0 is greedy;
-    episodes to train on are sampled at temperature 1 and top_p 1. max_tokens: of one reply. timeout: seconds
-    for one reply. store: where references point to; a graph lends its own. picture_tokens: the most image
-    tokens of a picture that comes as base64; a graph's pictures have their size already.
-    """
+    engine_args: for vLLM's or transformers' own constructor, such as `max_model_len`. temperature 0 is
+    greedy; episodes to train on are sampled at temperature 1 and top_p 1. max_tokens: of one reply.
+    timeout: seconds for one reply. store: where references point to; a graph lends its own. picture_tokens:
+    the most image tokens of a picture that comes as base64; a graph's pictures have their size already."""
 
     model: str = Field(alias="model_name")
     engine: Any = "vllm"
@@ -70,7 +68,7 @@ class ChatR4(BaseChatModel):
 
     @property
     def takes_references(self) -> bool:
-        """The graph hands over references, and its own prompt: pixels are loaded by the engine, when needed."""
+        """The graph hands over references and its own prompt; an engine loads pixels when it needs them."""
         return True
 
     @property
@@ -89,7 +87,7 @@ class ChatR4(BaseChatModel):
 
     @cached_property
     def chatml(self) -> ChatML:
-        return ChatML(self.runner.checkpoint)
+        return ChatML.of(self.runner.checkpoint)
 
     @property
     def _llm_type(self) -> str:
@@ -265,8 +263,8 @@ class _Turn:
         return message
 
     def chunk(self, ids: tuple[int, ...]) -> ChatGenerationChunk | None:
-        """What there is to show after these ids that was not shown before. Half a letter waits for its rest; a
-        call, where tools are bound, for its end."""
+        """What there is to show after these ids that was not shown before. Half a letter waits for its
+        rest; a call, where tools are bound, for its end."""
         if self.opening:
             return None
         text = self._cut(self.chatml.text(ids))
@@ -307,9 +305,13 @@ class _Turn:
         for number, call in enumerate(written):
             ident = f"call_{len(self.ids)}_{number}"
             if call.arguments is None:
-                bad.append(InvalidToolCall(name=None, args=call.raw, id=ident, error=call.error))
+                bad.append(
+                    InvalidToolCall(
+                        type="invalid_tool_call", name=None, args=call.raw, id=ident, error=call.error
+                    )
+                )
             else:
-                good.append(ToolCall(name=call.name, args=call.arguments, id=ident))
+                good.append(ToolCall(type="tool_call", name=call.name, args=call.arguments, id=ident))
         return content, good, bad
 
     def _cut(self, text: str) -> str:
@@ -347,8 +349,8 @@ class _Turn:
 
 
 def _ledger(messages: Sequence[BaseMessage]) -> Ledger:
-    """Of our replies so far; what others wrote is prompt. Empty when a reply is missing, as after trimming: then
-    this prompt is noted whole."""
+    """Of our replies so far; what others wrote is prompt. Empty when a reply is missing, as after trimming:
+    then this prompt is noted whole."""
     ledger = Ledger()
     for message in messages:
         span = span_of(message) if isinstance(message, AIMessage) else None
@@ -417,11 +419,11 @@ def _next(told: "queue.SimpleQueue[tuple[int, ...] | None]", timeout: float) -> 
         raise _too_slow(timeout) from error
 
 
-async def _anext(told: "asyncio.Queue[tuple[int, ...] | None]", timeout: float) -> tuple[int, ...] | None:
+async def _anext(told: "asyncio.Queue[tuple[int, ...] | None]", within: float) -> tuple[int, ...] | None:
     try:
-        return await asyncio.wait_for(told.get(), timeout)
+        return await asyncio.wait_for(told.get(), within)
     except TimeoutError as error:
-        raise _too_slow(timeout) from error
+        raise _too_slow(within) from error
 
 
 def _too_slow(timeout: float) -> RunError:

@@ -66,8 +66,9 @@ def _told(model: BaseChatModel) -> Iterator[None]:
 
 
 def speaks_tools(model: BaseChatModel) -> bool:
-    """Whether the model takes tools as LangChain binds them; if not, it gets the text protocol."""
-    return type(model).bind_tools is not BaseChatModel.bind_tools
+    """Whether the model takes tools as LangChain binds them; ours and all others get the text protocol."""
+    ours = getattr(model, "takes_references", False)
+    return not ours and type(model).bind_tools is not BaseChatModel.bind_tools
 
 
 def _bound(model: BaseChatModel, tools: Tools, store: MediaStore) -> Runnable[LanguageModelInput, AIMessage]:

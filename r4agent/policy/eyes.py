@@ -61,7 +61,7 @@ class Eyes:
         if profile.fit(size, profile.tokens(size) or 1) != size:
             raise UsageError(
                 f"a picture of {size}: {self.checkpoint.name} takes multiples of {profile.grid} pixels, "
-                f"{profile.min_pixels} to {profile.max_pixels} in all; make the graph with profile=model.speaks"
+                f"{profile.min_pixels} to {profile.max_pixels} in all; leave the graph's profile to the model"
             )
         return Shown(ref, (1, size.height // patch, size.width // patch))
 

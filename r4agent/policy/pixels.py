@@ -24,9 +24,10 @@ from r4agent.media.store import MediaStore
 
 
 def seeing(model: BaseChatModel, store: MediaStore) -> BaseChatModel:
-    """The model, able to take references. One of ours (`takes_references = True`) is so as it stands."""
+    """The model, able to take references. One of ours (`takes_references = True`) is so as it stands, once it
+    knows where they point to."""
     if getattr(model, "takes_references", False):
-        return model
+        return model.model_copy(update={"store": store}) if getattr(model, "store", store) is None else model
     return WithPixels.around(model, store)
 
 

@@ -12,6 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from r4agent.errors import MissingError, RunError, UsageError, one_line
 from r4agent.geometry import QWEN2_5_VL, ModelProfile
 from r4agent.media.store import MediaStore
+from r4agent.policy.pixels import seeing
 from r4agent.reader import Reader
 
 
@@ -20,18 +21,18 @@ def resolve(
     *,
     store: MediaStore,
     reader: Reader | None = None,
-    profile: ModelProfile = QWEN2_5_VL,
+    profile: ModelProfile | None = None,
 ) -> BaseChatModel:
     """The chat model that `policy` names. store: where its pictures are. reader, profile: what the ocr
     policy reads with, and whose boxes it writes."""
     if isinstance(policy, BaseChatModel):
-        return policy
+        return seeing(policy, store) if getattr(policy, "takes_references", False) else policy
     if not isinstance(policy, str):
         raise UsageError(f"policy: a {type(policy).__name__} is neither a LangChain chat model nor a name")
     if policy == "ocr":
         from r4agent.policy.ocr import OcrPolicy
 
-        return OcrPolicy(store=store, reader=reader or Reader(), speaks=profile)
+        return OcrPolicy(store=store, reader=reader or Reader(), speaks=profile or QWEN2_5_VL)
     module, colon, name = policy.partition(":")
     if not (module and colon and name):
         raise UsageError(f"policy {policy!r}: give `ocr`, a chat model, or MODULE:NAME")
@@ -51,6 +52,12 @@ def resolve(
     if not isinstance(made, BaseChatModel):
         raise UsageError(f"policy {policy!r}: is a {type(made).__name__}, not a LangChain chat model")
     return made
+
+
+def spoken_by(model: BaseChatModel) -> ModelProfile:
+    """How a policy takes pictures and writes boxes: as it says itself (ours do), else as Qwen2.5-VL."""
+    profile: ModelProfile = getattr(model, "speaks", None) or QWEN2_5_VL
+    return profile
 
 
 def _what(error: Exception) -> str:
