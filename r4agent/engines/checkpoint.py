@@ -44,6 +44,11 @@ class Checkpoint:
         return family
 
     @property
+    def weights(self) -> str:
+        """What libraries load its weights by: the folder, or the hub id."""
+        return str(self.folder) if Path(self.name).expanduser().is_dir() else self.name
+
+    @property
     def patch(self) -> int:
         """Pixels a side of a patch; `image_grid_thw` counts these."""
         return int(self.config["vision_config"]["patch_size"])
@@ -130,9 +135,7 @@ def _load(name: str) -> Checkpoint:
 def _from_hub(name: str) -> Path:
     """The folder of a hub id's small files, fetched when they are not in the hub's own cache."""
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise MissingError(
-            f"{name}: no such folder; give one, or a hub id such as Qwen/Qwen3-VL-8B-Instruct"
-        )
+        raise MissingError(f"{name}: no such folder; give one, or a hub id such as Qwen/Qwen3-VL-8B-Instruct")
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:

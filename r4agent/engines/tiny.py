@@ -3,9 +3,9 @@
     python -m r4agent.engines.tiny qwen2.5-vl DIR
     python -m r4agent.engines.tiny qwen3-vl DIR --hidden 256 --layers 4
 
-Promises: an ordinary checkpoint, with the files and names that Qwen's own have, that vLLM and transformers load;
-the same arguments give the same weights and the same ids for the same text, and every id has a token. All of
-Qwen's special tokens and tags are there. A text takes as many tokens as it has bytes.
+Promises: an ordinary checkpoint, with the files and names that Qwen's own have, that vLLM and transformers
+load; the same arguments give the same weights and the same ids for the same text, and every id has a token.
+All of Qwen's special tokens and tags are there. A text takes as many tokens as it has bytes.
 Does not: know anything. Its replies are noise, but the same noise on every engine.
 """
 
@@ -118,7 +118,8 @@ CHAT_TEMPLATE = """\
         {{- '}\\n</tool_call>' }}
     {%- endfor %}
     {%- if tools and loop.first and message.role == 'system' %}
-        {{- '\\n\\n' + BEFORE }}{% for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{% endfor %}{{- AFTER }}
+        {{- '\\n\\n' + BEFORE }}
+        {%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{% endfor %}{{- AFTER }}
     {%- endif %}
     {{- '\\n</tool_response>' if message.role == 'tool' else '' }}
     {%- if message.role != 'tool' or loop.last or loop.nextitem.role != 'tool' %}
