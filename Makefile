@@ -13,9 +13,10 @@ help:
 	@echo "make check   style, types, layers"
 
 venv:
-	@PYTHON="$(PYTHON)" .ci/setup
+	@PYTHON="$(PYTHON)" .ci/setup tests
 
-demo: venv
+demo:
+	@PYTHON="$(PYTHON)" .ci/setup demo
 	$(BIN)/r4 ask $(CLIP) "What is the p99 latency of the region far-buoy?"
 	$(BIN)/r4 ask $(CLIP) "How large is the snapshot of the backup that finished?"
 

@@ -66,9 +66,9 @@ def make_tokenizer() -> "Tokenizer":
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    tokenizer.normalizer = normalizers.NFC()  # type: ignore[assignment]  # as Qwen's
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.normalizer = normalizers.NFC()  # as Qwen's
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIALS])
     tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in TAGS])
     return tokenizer
