@@ -1,14 +1,18 @@
 """The journal: each message of a run is logged before it enters the state, and logged once.
 
 Promises: a message's id follows from the messages before it, so a node that runs again after a kill finds
-what it logged the first time and uses that; an edited history gets new ids and a new line.
-Does not: decide anything.
+what it logged the first time and uses that; an edited history gets new ids and a new line. What one node has
+read and spelt, the next need not: a turn costs little more after many turns than after few.
+Does not: decide anything, or take a message for the one it was when it is another object.
 """
 
 import hashlib
 import json
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +20,47 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 
 from r4agent.episode import EpisodeLog
 
+MOST = 256  # episodes whose logs are kept in memory between nodes; any other is read from its file again
+
+
+@dataclass
+class _Kept:
+    """What the journals of one episode share: its log, and each message as it was spelt for the ids."""
+
+    log: EpisodeLog
+    spelt: dict[str | None, tuple[AnyMessage, bytes]] = field(default_factory=dict)
+
+
+class Journals:
+    """The journals of one graph's episodes. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, episode: str, messages: Sequence[AnyMessage]) -> "Journal":
+        """The journal of a node's run, which goes on from these messages."""
+        with self._lock:
+            kept = self._kept.pop(episode, None) or _Kept(_log(Path(episode)))
+            self._kept[episode] = kept
+            if len(self._kept) > MOST:
+                self._kept.popitem(last=False)
+        return Journal(kept, messages)
+
+    def close(self, episode: str) -> None:
+        """The episode has ended: keep nothing of it. It may be opened again."""
+        with self._lock:
+            self._kept.pop(episode, None)
+
 
 class Journal:
     """Messages of one node's run, appended to those in the state."""
 
-    def __init__(self, episode: str, messages: Sequence[AnyMessage]) -> None:
-        path = Path(episode)
-        self.log = EpisodeLog(path.parent, path.stem)
+    def __init__(self, kept: _Kept, messages: Sequence[AnyMessage]) -> None:
+        self.log = kept.log
         self.messages: list[AnyMessage] = []
         self.new: list[AnyMessage] = []
+        self._spelt = kept.spelt
         self._chain = hashlib.sha256()
         for message in messages:
             self._follow(message)
@@ -67,10 +103,18 @@ class Journal:
 
     def _follow(self, message: AnyMessage) -> None:
         self.messages.append(message)
-        self._chain.update(json.dumps([message.id, _line(message)], sort_keys=True).encode())
+        same, spelt = self._spelt.get(message.id, (None, b""))
+        if same is not message:
+            spelt = json.dumps([message.id, _line(message)], sort_keys=True).encode()
+            self._spelt[message.id] = message, spelt
+        self._chain.update(spelt)
 
     def _next_id(self) -> str:
         return f"m{len(self.messages)}-{self._chain.hexdigest()[:8]}"
+
+
+def _log(path: Path) -> EpisodeLog:
+    return EpisodeLog(path.parent, path.stem)
 
 
 def _line(message: AnyMessage) -> dict[str, Any]:

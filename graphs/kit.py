@@ -1,7 +1,7 @@
 """The kit: what the nodes of one graph share, and what follows from it alone.
 
-Promises: the budget's arithmetic stands here once; an episode that fails says so in its log, and its source
-is closed, however the node is left.
+Promises: the budget's arithmetic stands here once; an episode that fails says so in its log, and nothing of
+it stays open, however the node is left.
 Does not: talk to the policy.
 """
 
@@ -19,7 +19,7 @@ from r4agent.budget import Spent
 from r4agent.errors import one_line
 from r4agent.graphs.controls import Control
 from r4agent.graphs.dialogue import signature
-from r4agent.graphs.journal import Journal
+from r4agent.graphs.journal import Journal, Journals
 from r4agent.graphs.optics import Optics
 from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationState
@@ -41,6 +41,7 @@ class Kit(Optics):
     ruminates: bool = True
     control: Control | None = None
     roots: Roots | None = None
+    journals: Journals = field(default_factory=Journals)
     signatures: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +67,15 @@ class Kit(Optics):
         """The episode's media, open for as long as the block lasts."""
         return self.sources.lease(state["episode"], state["media"], source_id=state["source"])
 
+    def journal(self, state: RuminationState) -> Journal:
+        """The episode's journal, at the point that the state has reached."""
+        return self.journals.open(state["episode"], state.get("messages", []))
+
+    def close(self, episode: str) -> None:
+        """Let go of what is held of an episode: it has ended."""
+        self.sources.close(episode)
+        self.journals.close(episode)
+
     @contextmanager
     def failing(self, state: RuminationState) -> Iterator[None]:
         """Around a node's work: an error is logged as the episode's end, then raised. A resumed run goes on
@@ -82,18 +92,18 @@ class Kit(Optics):
                     "supported": "unchecked",
                     "evidence": [],
                 }
-                journal = Journal(state["episode"], state.get("messages", []))
+                journal = self.journal(state)
                 if journal.log.get("episode"):  # else the opening failed, and there is no episode yet
                     journal.end(end | {"usage": state["usage"], "error": one_line(error)})
                 raise
 
     @contextmanager
     def closing_on_error(self, episode: str) -> Iterator[None]:
-        """Close the episode's source when the block is left by an error, a cancellation or an interrupt."""
+        """Close the episode when the block is left by an error, a cancellation or an interrupt."""
         try:
             yield
         except BaseException:
-            self.sources.close(episode)
+            self.close(episode)
             raise
 
     def settings(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Promises: a node reads the state, logs what it adds before the state has it, and returns an update; it
 may be killed anywhere and run again. Limits of the Budget are checked before a cost is paid; seconds are
 checked between nodes.
-Does not: keep anything between nodes except open sources, which it can open again.
+Does not: keep anything between nodes except open sources and logs that were read, both of which it can open
+again.
 """
 
 import time
@@ -77,7 +78,7 @@ class Nodes:
 
     def policy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
         """Ask the policy for its next turn."""
-        journal, started = Journal(state["episode"], state["messages"]), time.monotonic()
+        journal, started = self.kit.journal(state), time.monotonic()
         known = journal.recall()
         if known is None:
             with self.kit.failing(state):
@@ -93,7 +94,7 @@ class Nodes:
 
     async def apolicy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
         """The same, awaited, so that many episodes share one engine."""
-        journal, started = Journal(state["episode"], state["messages"]), time.monotonic()
+        journal, started = self.kit.journal(state), time.monotonic()
         known = journal.recall()
         if known is None:
             with self.kit.failing(state):
@@ -118,7 +119,7 @@ class Nodes:
     def re_encode(self, state: RuminationState) -> Update:
         """Make the Views that are wanted into pictures, and show them to the policy."""
         started = time.monotonic()
-        journal = Journal(state["episode"], state.get("messages", []))
+        journal = self.kit.journal(state)
         spent = Spent.model_validate(state["usage"])
         with self.kit.failing(state):
             if not journal.messages:
@@ -166,8 +167,8 @@ class Nodes:
                 "evidence": [e.model_dump(mode="json") for e in found],
                 "usage": spent.model_dump(),
             }
-            end = Journal(state["episode"], state["messages"]).end({**end, "error": None})
-        self.kit.sources.close(state["episode"])
+            end = self.kit.journal(state).end({**end, "error": None})
+        self.kit.close(state["episode"])
         emit("answer", answer=end["answer"], status=status)
         result = {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")}
         return {**result, "choices": []}  # those go with the question; the next one may have none
@@ -240,7 +241,7 @@ class Nodes:
                 with self.kit.source(state) as source:
                     views = self.kit.choose(tool, call["arguments"], pictures(state["messages"]), source)
             except (UsageError, ValidationError) as error:
-                journal = Journal(state["episode"], state["messages"])
+                journal = self.kit.journal(state)
                 spent = Spent.model_validate(state["usage"])
                 text = complaint(problem_of(error), self.kit.closing(spent))
                 journal.add(ToolMessage(text, tool_call_id=call["id"], status="error"))

@@ -37,10 +37,13 @@ class Log:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The line written under this key, by this process or another."""
-        if not self.path.exists():
+        try:
+            size = os.stat(self.path).st_size
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        with self._locked() as file:
-            self._catch_up(file)
+        if size != self._size:
+            with self._locked() as file:
+                self._catch_up(file)
         return self._lines.get(key)
 
     def _locked(self) -> "_Locked":
@@ -78,8 +81,11 @@ class _Locked:
 
     def __enter__(self) -> int:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self.file = self._opened()
+            except FileNotFoundError:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.file = self._opened()
             fcntl.flock(self.file, fcntl.LOCK_EX)
         except OSError as error:
             raise _unwritable(self.path, error) from error
@@ -87,6 +93,9 @@ class _Locked:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.file)
+
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:

@@ -6,6 +6,7 @@ text, which is how state and logs keep it.
 Does not: decode (that is Source) or keep pixels (that is MediaStore).
 """
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -45,15 +46,20 @@ class View:
         time = "-" if self.time is None else f"{self.time:.6f}".rstrip("0").rstrip(".")
         return f"{self.frame}@{time} {','.join(f'{v:.0f}' for v in self.region.corners)} {self.size}"
 
-    @classmethod
-    def parse(cls, recipe: str) -> Self:
+    @staticmethod
+    def parse(recipe: str) -> "View":
         """The View that a recipe describes; times are kept to the microsecond."""
-        match = RECIPE.fullmatch(recipe)
-        if match is None:
-            raise UsageError(f"view recipe {recipe!r}: expected `frame@time x0,y0,x1,y1 WxH`")
-        frame, time, *numbers = match.groups()
-        x0, y0, x1, y1, width, height = (int(n) for n in numbers)
-        return cls(int(frame), None if time == "-" else float(time), Box(x0, y0, x1, y1), Size(width, height))
+        return _parse(recipe)
+
+
+@functools.lru_cache(maxsize=10_000)  # every node of a run reads the recipes of all pictures seen so far
+def _parse(recipe: str) -> View:
+    match = RECIPE.fullmatch(recipe)
+    if match is None:
+        raise UsageError(f"view recipe {recipe!r}: expected `frame@time x0,y0,x1,y1 WxH`")
+    frame, time, *numbers = match.groups()
+    x0, y0, x1, y1, width, height = (int(n) for n in numbers)
+    return View(int(frame), None if time == "-" else float(time), Box(x0, y0, x1, y1), Size(width, height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +91,13 @@ def pictures_in(contents: Iterable[Any]) -> Iterator[Picture]:
     """Every Picture that contents of LangChain messages refer to, in the order in which they were shown."""
     for content in contents:
         for block in content if isinstance(content, list) else ():
-            if isinstance(block, dict) and block.get("type") == "image" and "file_id" in block:
+            if is_picture(block):
                 yield Picture.from_block(block)
+
+
+def is_picture(block: Any) -> bool:
+    """Whether a block of a message refers to a picture of a store. A caller's own image may have the id of a
+    file at its model's provider."""
+    if not (isinstance(block, dict) and block.get("type") == "image" and "file_id" in block):
+        return False
+    return not isinstance(block["file_id"], str) or block["file_id"].startswith("img:")
