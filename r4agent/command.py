@@ -1,4 +1,4 @@
-"""The command `r4`: ask, eval, compare, view, textworld, clean, doctor.
+"""The command `r4`: ask, eval, compare, view, textworld, mcp, clean, doctor.
 
 Promises: what a program reads goes to standard output, progress and errors to standard error; progress
 is drawn on a terminal only; errors are one line; the exit code says what happened:
@@ -15,12 +15,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from r4agent import __version__
-from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line, printable
+from r4agent.arguments import parse
+from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
     from r4agent.evaluation import Questions
     from r4agent.graphs.rumination import Graph
     from r4agent.reader import Reader
@@ -30,11 +32,11 @@ ANSWERED, NO_ANSWER, BUG, INTERRUPTED = 0, 1, 70, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parse(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # an answer may be in a script that the terminal has not
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = options.run(options)
+        code = COMMANDS[options.command](options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -62,100 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BUG
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every error here."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"r4: {printable(message)}; run {self.prog} --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="r4",
-        description="Ask a question about a text-rich video, document or picture.",
-        epilog="exit codes: 0 answered, 1 no answer, 2 wrong arguments, 3 media, 4 not installed, 5 failed",
-    )
-    parser.add_argument("--version", action="version", version=f"r4agent {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    ask = commands.add_parser("ask", help="ask a question about a video, PDF, picture or folder")
-    ask.add_argument("media", metavar="VIDEO", help="video, gif, PDF, picture, or folder of pictures")
-    ask.add_argument("question", metavar="QUESTION")
-    ask.add_argument("--policy", default="ocr", metavar="ocr|MODULE:NAME", help="who looks (default: ocr)")
-    ask.add_argument(
-        "--budget",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="turns, images, image_tokens, new_tokens, seconds, overview_images, …; may be repeated",
-    )
-    ask.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
-    ask.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    ask.add_argument("--page", type=Path, metavar="OUT.html", help="also write a page of what was seen")
-    ask.add_argument("--gif", type=Path, metavar="OUT.gif", help="also animate the evidence")
-    ask.set_defaults(run=_ask)
-
-    test = commands.add_parser("eval", help="score a policy on many questions, with controls and intervals")
-    test.add_argument(
-        "questions", metavar="textworld|PATH.jsonl", help="the text world, or a file of questions"
-    )
-    test.add_argument(
-        "--root",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a folder that media may lie in, besides that of the questions; may be repeated",
-    )
-    test.add_argument("--level", type=int, metavar="L", help="of the text world")
-    test.add_argument("--n", type=int, metavar="N", help="how many questions, drawn by lot (default: all)")
-    test.add_argument("--seed", type=int, default=0, metavar="S", help="of the lot, or of the text world")
-    test.add_argument("--policy", default="ocr", metavar="ocr|MODULE:NAME", help="who looks (default: ocr)")
-    test.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
-    test.add_argument(
-        "--control",
-        choices=("equal-pixels", "random-crop", "blank-crop", "no-tool"),
-        help="equal-pixels: a single pass with as many image tokens; the others: looking spoilt",
-    )
-    test.add_argument("--budget", action="append", default=[], metavar="KEY=VALUE", help="as in r4 ask")
-    test.add_argument(
-        "--workers", type=int, metavar="W", help="processes (default: for ocr one a core, at most 8; else 1)"
-    )
-    test.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: $R4_HOME/results)")
-    test.add_argument("--resume", action="store_true", help="go on with the latest run of the same questions")
-    test.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    test.set_defaults(run=_eval)
-
-    versus = commands.add_parser("compare", help="compare two evaluations on the questions that both asked")
-    versus.add_argument("a", metavar="A", help="a result file of r4 eval, or its name in $R4_HOME/results")
-    versus.add_argument("b", metavar="B", help="another; differences are B − A")
-    versus.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    versus.set_defaults(run=_compare)
-
-    view = commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results")
-    view.add_argument(
-        "what", nargs="+", metavar="EPISODE|DIR|RESULTS", help="a file, a folder, an id; several result files"
-    )
-    view.add_argument("--out", type=Path, metavar="PATH", help="the page, or the folder of the index")
-    view.add_argument("--gif", type=Path, metavar="OUT.gif", help="animate an episode's evidence")
-    view.set_defaults(run=_view)
-
-    world = commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
-    world.add_argument("--level", type=int, metavar="L", help="0 to 3; a gallery shows all unless told")
-    world.add_argument("--n", type=int, metavar="N", help="how many clips; of a gallery, a level (3)")
-    world.add_argument("--seed", type=int, default=0, metavar="S")
-    where = world.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", type=Path, metavar="DIR", help="write clips and their records")
-    where.add_argument("--gallery", type=Path, metavar="OUT.html", help="write a page that shows some")
-    world.set_defaults(run=_textworld)
-
-    clean = commands.add_parser("clean", help="delete stored pictures that no episode refers to")
-    clean.set_defaults(run=_clean)
-
-    doctor = commands.add_parser("doctor", help="check this installation, and say what to change")
-    doctor.set_defaults(run=_doctor)
-    return parser
-
-
 def _ask(options: argparse.Namespace) -> int:
     from r4agent.budget import Budget
     from r4agent.graphs import create_rumination_graph, create_single_pass_graph
@@ -167,7 +75,7 @@ def _ask(options: argparse.Namespace) -> int:
     budget = Budget.parse(options.budget)
     create = create_single_pass_graph if options.single_pass else create_rumination_graph
     sys.path.append(os.getcwd())  # where MODULE:NAME is looked for last, as `python -m` does first
-    graph = create(options.policy, budget=budget, reader=_reader())
+    graph = create(_policy(options), budget=budget, reader=_reader())
     with live(options.media) as show:
         result = _run(graph, {"media": options.media, "question": options.question}, show)
     if options.json:
@@ -176,6 +84,50 @@ def _ask(options: argparse.Namespace) -> int:
         print_result(result)
     _show(Path(result["episode"]), options.page, options.gif)
     return ANSWERED if result["answer"] is not None else NO_ANSWER
+
+
+def _policy(options: argparse.Namespace) -> "str | BaseChatModel":
+    """Who looks: a policy by name, or a model and what runs it."""
+    if options.model is None:
+        if options.engine or options.base_url or options.model_arg:
+            raise UsageError("--engine, --base-url and --model-arg go with --model PATH|ID")
+        return options.policy or "ocr"
+    if options.policy:
+        raise UsageError("--policy and --model both say who looks; give one")
+    from pydantic import SecretStr
+
+    from r4agent.policy.chat import ChatR4
+
+    key = os.environ.get("R4_API_KEY")
+    engine = options.engine or ("http" if options.base_url else "vllm")
+    own, others = _model_arguments(options.model_arg)
+    return ChatR4(
+        model=options.model,
+        engine=engine,
+        base_url=options.base_url,
+        api_key=SecretStr(key) if key else None,
+        engine_args=others,
+        **own,
+    )
+
+
+def _model_arguments(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """KEY=VALUE pairs: those of ChatR4, and those of its engine. Values are JSON where they are that."""
+    own: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(
+                f"--model-arg {pair!r}: write KEY=VALUE, such as temperature=1 or max_model_len=16384"
+            )
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        chat = ("temperature", "top_p", "max_tokens", "seed", "timeout", "picture_tokens")
+        (own if key in chat else others)[key] = value
+    return own, others
 
 
 def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -211,14 +163,14 @@ def _eval(options: argparse.Namespace) -> int:
         raise UsageError(f"--out {options.out}: is no folder; results are files in one")
     sys.path.append(os.getcwd())
     subject = Subject(
-        policy=options.policy,
+        policy=_policy(options),
         single_pass=options.single_pass,
         control=options.control,
         budget=Budget.parse(options.budget),
     )
     workers = options.workers
     if workers is None:  # the reader keeps a core busy; what another policy needs is not ours to say
-        workers = min(os.cpu_count() or 1, 8) if options.policy == "ocr" else 1
+        workers = min(os.cpu_count() or 1, 8) if subject.policy == "ocr" else 1
     questions = _questions(options)
     with counter("questions") as step:
         results = evaluate(
@@ -313,6 +265,24 @@ def _textworld(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
+def _mcp(options: argparse.Namespace) -> int:
+    from r4agent.budget import Budget
+    from r4agent.media.roots import Roots
+
+    if options.root is None and Path.cwd() == Path("/"):
+        raise UsageError("mcp: the current folder is /, which has everything; give --root DIR")
+    roots = Roots(options.root or ["."])
+    try:
+        from r4agent.mcp_server import serve
+    except ModuleNotFoundError as error:
+        if error.name != "mcp":
+            raise
+        raise MissingError('r4 mcp needs the MCP SDK; run: pip install "r4agent[mcp]"') from error
+    sys.path.append(os.getcwd())
+    serve(_policy(options), roots, Budget.parse(options.budget), _reader())
+    return ANSWERED
+
+
 def _clean(options: argparse.Namespace) -> int:
     from r4agent.episode import pictures_of
     from r4agent.media.store import MediaStore, home
@@ -329,3 +299,15 @@ def _doctor(options: argparse.Namespace) -> int:
     checks = examine()
     print_checks(checks)
     return 0 if all(check.ok for check in checks) else 4
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "ask": _ask,
+    "eval": _eval,
+    "compare": _compare,
+    "view": _view,
+    "textworld": _textworld,
+    "mcp": _mcp,
+    "clean": _clean,
+    "doctor": _doctor,
+}

@@ -40,7 +40,7 @@ class Asker:
         self.log = Log(path)
         self.store = MediaStore()
         self.reader = Reader(cache=home() / "read", threads=threads)
-        self.policy = resolve(subject.policy, store=self.store, reader=self.reader, profile=subject.profile)
+        self.policy = resolve(subject.policy, store=self.store, reader=self.reader, profile=subject.speaks)
         self._graph = lru_cache(maxsize=8)(self._make_graph)
 
     def ask(self, item: Item, budget: Budget) -> Row:
@@ -94,13 +94,13 @@ class Asker:
         subject = self.subject
         if subject.looks_once:
             return create_single_pass_graph(
-                self.policy, budget=budget, profile=subject.profile, reader=self.reader, store=self.store
+                self.policy, budget=budget, profile=subject.speaks, reader=self.reader, store=self.store
             )
         assert subject.control != "equal-pixels"
         return create_rumination_graph(
             self.policy,
             budget=budget,
-            profile=subject.profile,
+            profile=subject.speaks,
             reader=self.reader,
             store=self.store,
             control=subject.control,

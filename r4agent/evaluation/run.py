@@ -79,7 +79,7 @@ def _todo(
     """What is not scored yet, with what it may cost; what failed before goes last, to bar nothing's way."""
     budgets = dict.fromkeys((item.id for item in questions.items), subject.budget)
     for row in baseline.rows if baseline else ():
-        budgets[row.id] = equal_pixels(row, subject.budget, subject.profile)
+        budgets[row.id] = equal_pixels(row, subject.budget, subject.speaks)
     done, failed = {row.id for row in there.scored}, {row.id for row in there.rows if row.failed}
     todo = [(item, budgets[item.id]) for item in questions.items if item.id not in done]
     return sorted(todo, key=lambda asked: asked[0].id in failed)

@@ -19,6 +19,7 @@ from r4agent.errors import UsageError
 from r4agent.evaluation.results import Row
 from r4agent.geometry import QWEN2_5_VL, ModelProfile, Size
 from r4agent.graphs.dialogue import signature
+from r4agent.policy.resolve import spoken_by
 from r4agent.tools import TOOLS
 
 Control = Literal["equal-pixels", "random-crop", "blank-crop", "no-tool"]
@@ -29,17 +30,22 @@ The others are runs in which looking is spoilt (`r4agent.graphs.controls`)."""
 @dataclass(frozen=True)
 class Subject:
     """policy: a name or a chat model. single_pass: look at the overview once. control: see `Control`.
-    budget, profile: as `create_rumination_graph` takes them."""
+    budget, profile: as `create_rumination_graph` takes them; `speaks` is the profile that holds."""
 
     policy: str | BaseChatModel = "ocr"
     single_pass: bool = False
     control: Control | None = None
     budget: Budget = field(default_factory=Budget)
-    profile: ModelProfile = QWEN2_5_VL
+    profile: ModelProfile | None = None
 
     def __post_init__(self) -> None:
         if self.single_pass and self.control:
             raise UsageError(f"control {self.control!r} is of a run that ruminates; leave single pass out")
+
+    @property
+    def speaks(self) -> ModelProfile:
+        """How the policy takes pictures and writes boxes."""
+        return self.profile or (QWEN2_5_VL if isinstance(self.policy, str) else spoken_by(self.policy))
 
     @property
     def looks_once(self) -> bool:
@@ -58,7 +64,7 @@ class Subject:
             "graph": "single_pass" if self.looks_once else "rumination",
             "control": self.control,
             "budget": self.budget.model_dump(),
-            "profile": self.profile.name,
+            "profile": self.speaks.name,
             "reader": reader,
         }
 
@@ -66,7 +72,7 @@ class Subject:
         """The system message, with a word in place of the media's description."""
         tools = {} if self.looks_once else TOOLS
         signatures = [signature(name, arguments) for name, arguments in tools.items()]
-        return protocol.system_text("MEDIA", signatures, self.profile, self.budget)
+        return protocol.system_text("MEDIA", signatures, self.speaks, self.budget)
 
 
 def _model(policy: BaseChatModel) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr
 
-from r4agent.engines import Engine, Sample, Sampling, open_engine
+from r4agent.engines import Checkpoint, Engine, Sample, Sampling, open_engine
 from r4agent.engines.chatml import FORCED, ChatML, calls_in
 from r4agent.engines.request import Request
 from r4agent.errors import RunError, UsageError
@@ -50,7 +50,7 @@ class ChatR4(BaseChatModel):
     timeout: seconds for one reply. store: where references point to; a graph lends its own. picture_tokens:
     the most image tokens of a picture that comes as base64; a graph's pictures have their size already."""
 
-    model: str = Field(alias="model_name")
+    model: str
     engine: Any = "vllm"
     base_url: str | None = None
     api_key: SecretStr | None = None
@@ -59,12 +59,12 @@ class ChatR4(BaseChatModel):
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=1024, ge=1)
     seed: int | None = None
-    stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    stop: list[str] | None = None
     timeout: float = Field(default=600.0, gt=0)
     store: MediaStore | None = Field(default=None, exclude=True)
     picture_tokens: int = 1280
 
-    model_config = ConfigDict(populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     @property
     def takes_references(self) -> bool:
@@ -74,7 +74,12 @@ class ChatR4(BaseChatModel):
     @property
     def speaks(self) -> ModelProfile:
         """How the model takes pictures and writes boxes; the graph goes by it."""
-        return self.runner.checkpoint.profile
+        return self.checkpoint.profile
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What is known of the model without running it."""
+        return Checkpoint.load(self.model) if isinstance(self.engine, str) else self.runner.checkpoint
 
     @cached_property
     def runner(self) -> Engine:
@@ -87,7 +92,7 @@ class ChatR4(BaseChatModel):
 
     @cached_property
     def chatml(self) -> ChatML:
-        return ChatML.of(self.runner.checkpoint)
+        return ChatML.of(self.checkpoint)
 
     @property
     def _llm_type(self) -> str:
@@ -111,7 +116,7 @@ class ChatR4(BaseChatModel):
 
     def get_token_ids(self, text: str) -> list[int]:
         """The model's own tokens of a text, special ones spelt out."""
-        return list(self.runner.checkpoint.tokenizer.encode(text, add_special_tokens=False).ids)
+        return list(self.checkpoint.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def bind_tools(
         self,
@@ -229,7 +234,7 @@ class _Turn:
         forced = _forced(self.tools, kwargs.get("tool_choice"))
         self.opening = FORCED if forced else ""
         self.stop = tuple(stop or model.stop or ())
-        eyes = Eyes(model.runner.checkpoint, model.store, model.picture_tokens)
+        eyes = Eyes(model.checkpoint, model.store, model.picture_tokens)
         ids, self.pictures = self.chatml.render(messages, eyes.see, tools=self.tools, opening=self.opening)
         self.ids = ids
         self.ledger = _ledger(messages)

@@ -1,0 +1,145 @@
+"""The arguments of the command `r4`.
+
+Promises: what each subcommand takes, and what is wrong with a line in one line.
+Does not: import anything heavy, or run: `options.command` names what `r4agent.command` does.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from r4agent import __version__
+from r4agent.errors import printable
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command line; ends the process with exit code 2 where it is wrong."""
+    parser = _Parser(
+        prog="r4",
+        description="Ask a question about a text-rich video, document or picture.",
+        epilog="exit codes: 0 answered, 1 no answer, 2 wrong arguments, 3 media, 4 not installed, 5 failed",
+    )
+    parser.add_argument("--version", action="version", version=f"r4agent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    _ask(commands.add_parser("ask", help="ask a question about a video, PDF, picture or folder"))
+    _eval(commands.add_parser("eval", help="score a policy on many questions, with controls and intervals"))
+    _compare(commands.add_parser("compare", help="compare two evaluations on the questions that both asked"))
+    _view(commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results"))
+    _textworld(
+        commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
+    )
+    _mcp(commands.add_parser("mcp", help="serve asking and looking to an MCP client, over stdio"))
+    commands.add_parser("clean", help="delete stored pictures that no episode refers to")
+    _model(commands.add_parser("doctor", help="check this installation or a model, and say what to change"))
+    return parser.parse_args(arguments)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every error here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"r4: {printable(message)}; run {self.prog} --help\n")
+
+
+def _ask(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument("media", metavar="VIDEO", help="video, gif, PDF, picture, or folder of pictures")
+    ask.add_argument("question", metavar="QUESTION")
+    _policy(ask)
+    ask.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
+    ask.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    ask.add_argument("--page", type=Path, metavar="OUT.html", help="also write a page of what was seen")
+    ask.add_argument("--gif", type=Path, metavar="OUT.gif", help="also animate the evidence")
+
+
+def _eval(test: argparse.ArgumentParser) -> None:
+    test.add_argument(
+        "questions", metavar="textworld|PATH.jsonl", help="the text world, or a file of questions"
+    )
+    test.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder that media may lie in, besides that of the questions; may be repeated",
+    )
+    test.add_argument("--level", type=int, metavar="L", help="of the text world")
+    test.add_argument("--n", type=int, metavar="N", help="how many questions, drawn by lot (default: all)")
+    test.add_argument("--seed", type=int, default=0, metavar="S", help="of the lot, or of the text world")
+    _policy(test)
+    test.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
+    test.add_argument(
+        "--control",
+        choices=("equal-pixels", "random-crop", "blank-crop", "no-tool"),
+        help="equal-pixels: a single pass with as many image tokens; the others: looking spoilt",
+    )
+    test.add_argument(
+        "--workers", type=int, metavar="W", help="processes (default: for ocr one a core, at most 8; else 1)"
+    )
+    test.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: $R4_HOME/results)")
+    test.add_argument("--resume", action="store_true", help="go on with the latest run of the same questions")
+    test.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def _compare(versus: argparse.ArgumentParser) -> None:
+    versus.add_argument("a", metavar="A", help="a result file of r4 eval, or its name in $R4_HOME/results")
+    versus.add_argument("b", metavar="B", help="another; differences are B − A")
+    versus.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def _view(view: argparse.ArgumentParser) -> None:
+    view.add_argument(
+        "what", nargs="+", metavar="EPISODE|DIR|RESULTS", help="a file, a folder, an id; several result files"
+    )
+    view.add_argument("--out", type=Path, metavar="PATH", help="the page, or the folder of the index")
+    view.add_argument("--gif", type=Path, metavar="OUT.gif", help="animate an episode's evidence")
+
+
+def _textworld(world: argparse.ArgumentParser) -> None:
+    world.add_argument("--level", type=int, metavar="L", help="0 to 3; a gallery shows all unless told")
+    world.add_argument("--n", type=int, metavar="N", help="how many clips; of a gallery, a level (3)")
+    world.add_argument("--seed", type=int, default=0, metavar="S")
+    where = world.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", type=Path, metavar="DIR", help="write clips and their records")
+    where.add_argument("--gallery", type=Path, metavar="OUT.html", help="write a page that shows some")
+
+
+def _mcp(mcp: argparse.ArgumentParser) -> None:
+    mcp.add_argument(
+        "--root",
+        action="append",
+        metavar="DIR",
+        help="a folder that media may come from (default: the current one); may be repeated",
+    )
+    _policy(mcp)
+
+
+def _policy(parser: argparse.ArgumentParser) -> None:
+    """Who looks, and what a question may cost."""
+    parser.add_argument("--policy", metavar="ocr|MODULE:NAME", help="who looks (default: ocr)")
+    _model(parser)
+    parser.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="turns, images, image_tokens, new_tokens, seconds, overview_images, …; may be repeated",
+    )
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    """A model in place of a policy."""
+    parser.add_argument("--model", metavar="PATH|ID", help="a Qwen-VL checkpoint that looks")
+    parser.add_argument(
+        "--engine",
+        choices=("vllm", "http", "transformers"),
+        help="what runs it (default: http with --base-url, else vllm)",
+    )
+    parser.add_argument("--base-url", metavar="URL", help="of a vllm serve; its key is in $R4_API_KEY")
+    parser.add_argument(
+        "--model-arg",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="temperature, max_tokens, … or one of the engine's own, as max_model_len; may be repeated",
+    )
