@@ -48,7 +48,7 @@ class VllmEngine:
 
     name = "vllm"
 
-    def __init__(self, checkpoint: Checkpoint, *, own_process: bool = True, **engine_args: Any) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, own_process: bool = False, **engine_args: Any) -> None:
         self.checkpoint = checkpoint
         self.llm = _started(checkpoint, own_process, engine_args)
         self.context: int = self.llm.model_config.max_model_len
@@ -246,6 +246,8 @@ def _fail(running: _Running, error: R4Error) -> None:
 def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, Any]) -> "LLM":
     cpu.prepare()
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(own_process))
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its start tells hundreds of lines
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing of ours is reported unless asked for
     try:
         from vllm import LLM
     except ImportError as error:
