@@ -1,8 +1,14 @@
-"""What tests of every folder share: where the checkout is, checkpoints that revive safe types only, and tiny
-models."""
+"""What tests of every folder share: where the checkout is, checkpoints that revive safe types only, tiny
+models, and a server of them."""
 
 import os
-from collections.abc import Callable
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,3 +44,51 @@ def needs(package: str) -> None:
     """Skips a test without its package, but not in CI: there it must be installed."""
     if find_spec(package) is None and "CI" not in os.environ:
         pytest.skip(f"no {package}; docs/models.md says how to install it")
+
+
+@pytest.fixture(scope="session")
+def served(
+    tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str]]:
+    """From a family to the address of a real `vllm serve` on its tiny checkpoint, begun at first use."""
+    needs("vllm")
+    running: list[subprocess.Popen[bytes]] = []
+
+    @cache
+    def address(family: str) -> str:
+        from r4agent.engines.cpu import serve_environment
+
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        log = tmp_path_factory.mktemp("served") / f"{family}.log"
+        command = [
+            *(sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(tiny(family))),
+            *("--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)),
+            *(
+                "--enable-scale-out",
+                "--enable-prompt-tokens-details",
+                "--enforce-eager",
+                "--dtype",
+                "float32",
+            ),
+            *("--max-model-len", "16384", "--max-num-seqs", "32"),
+            *("--limit-mm-per-prompt", '{"image": 48, "video": 0}'),
+        ]
+        environment = serve_environment() | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_SERVER_DEV_MODE": "1"}
+        with log.open("wb") as file:  # a session of its own: vLLM's processes end together
+            process = subprocess.Popen(
+                command, env=environment, stdout=file, stderr=file, start_new_session=True
+            )
+        running.append(process)
+        for _ in range(240):
+            assert process.poll() is None, log.read_text(errors="replace")[-3000:]
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return f"http://127.0.0.1:{port}"
+            time.sleep(1)
+        pytest.fail(f"vllm serve did not begin: {log.read_text(errors='replace')[-3000:]}")
+
+    yield address
+    for process in running:
+        os.killpg(process.pid, signal.SIGTERM)
+    for process in running:
+        process.wait(60)

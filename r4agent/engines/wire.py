@@ -20,6 +20,10 @@ from r4agent.engines.request import Request, Sample
 from r4agent.errors import R4Error, RunError, UsageError, one_line, printable
 
 GENERATE = "/inference/v1/generate"
+TOO_LONG = (  # vLLM's words, before and after it has put in the image tokens
+    (r"prompt contains (\d+) input tokens", r"maximum context length is (\d+)"),
+    (r"prompt \(length (\d+)\)", r"maximum model length of (\d+)"),
+)
 NO_LOGPROB = -9999.0  # what vLLM sends in place of NaN and minus infinity
 
 
@@ -174,9 +178,10 @@ def _too_much(said: str) -> R4Error | None:
             f"more pictures in a prompt than the {found[1]} that it takes: start it with "
             "--limit-mm-per-prompt '{\"image\": N}', or lower the budget's images"
         )
-    if found := re.search(r"prompt \(length (\d+)\).*maximum model length of (\d+)", said):
-        return RunError(
-            f"a prompt of {found[1]} tokens, and it takes {int(found[2]) - 1}: start it with a larger "
-            "--max-model-len, or lower the budget's image_tokens"
-        )
+    for length, most in TOO_LONG:
+        if (found := re.search(length, said)) and (limit := re.search(most, said)):
+            return RunError(
+                f"a prompt of {found[1]} tokens, and it takes {int(limit[1]) - 1}: start it with a larger "
+                "--max-model-len, or lower the budget's image_tokens"
+            )
     return None
