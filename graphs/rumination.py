@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import RunnableLambda
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Checkpointer
@@ -21,6 +20,7 @@ from r4agent.graphs.kit import Kit
 from r4agent.graphs.nodes import Nodes
 from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationInput, RuminationOutput, RuminationState
+from r4agent.graphs.twins import Twins
 from r4agent.media import Limits
 from r4agent.media.roots import AnyRoots, Roots
 from r4agent.media.store import MediaStore, home
@@ -115,7 +115,7 @@ def _nodes(
 def _common(graph: StateGraph[Any, Any, Any, Any], nodes: Nodes, after_policy: tuple[str, ...]) -> None:
     graph.add_node("prepare", nodes.prepare)
     graph.add_node("re_encode", nodes.re_encode)
-    graph.add_node("policy", RunnableLambda(nodes.policy, nodes.apolicy), destinations=after_policy)
+    graph.add_node("policy", Twins(nodes.policy, nodes.apolicy), destinations=after_policy)
     graph.add_node("answer", nodes.answer)
     graph.add_edge(START, "prepare")
     graph.add_edge("prepare", "re_encode")
