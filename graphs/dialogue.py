@@ -5,17 +5,21 @@ text; what is wrong with a call is said in one line that the model can act on.
 Does not: touch state or media.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
+from langchain_core.messages import AIMessage, AnyMessage, InvalidToolCall, ToolCall
 from pydantic import BaseModel, ValidationError
 
 from r4agent import protocol
 from r4agent.errors import R4Error, one_line
 from r4agent.media import Source
-from r4agent.media.view import Picture
+from r4agent.media.view import Picture, is_picture
+from r4agent.policy.conversation import text_block
 from r4agent.protocol import Call, Malformed, Turn
+
+HEAVY = ("image", "image_url", "video", "audio", "input_audio", "file")  # blocks that may carry data
 
 
 def read_reply(reply: AIMessage) -> Turn:
@@ -58,6 +62,23 @@ def storable(reply: AIMessage) -> AIMessage:
     )
 
 
+def loggable(message: AnyMessage) -> AnyMessage:
+    """A message that an agent's own code made, as the log can keep it: plain data, and no pixels or sound of
+    the caller's own."""
+    if isinstance(message, AIMessage):
+        message = storable(message)
+    if isinstance(message.content, str):
+        return message
+    return message.model_copy(update={"content": [_kept(block) for block in message.content]})
+
+
+def _kept(block: Any) -> Any:
+    kind = block.get("type") if isinstance(block, dict) else None
+    if kind in HEAVY and not is_picture(block):
+        return {"type": "text", "text": f"({kind} of the caller's own, not kept here)"}
+    return _tame(block)
+
+
 def _tame(value: Any, depth: int = 16) -> Any:
     """Plain data that JSON and msgpack keep: what they can't is said in words."""
     if isinstance(value, dict | list | tuple):
@@ -77,6 +98,14 @@ def label(picture: Picture) -> str:
     when = f"page {view.frame + 1}" if view.time is None else f"frame {view.frame} at {view.time:.3f} s"
     x0, y0, x1, y1 = (round(v) for v in view.region.corners)
     return f"[{picture.name}] {when}, source [{x0}, {y0}, {x1}, {y1}], shown {view.size}"
+
+
+def shown(made: Sequence[Picture], *texts: str) -> list[Any]:
+    """Content that shows pictures with their names, then says what there is to say."""
+    content: list[Any] = []
+    for picture in made:
+        content += [text_block(label(picture)), picture.block()]
+    return content + [text_block(text) for text in texts if text]
 
 
 def problem_of(error: R4Error | ValidationError, media: Path | None = None) -> str:

@@ -24,8 +24,12 @@ def emit(event: str, **data: Any) -> None:
 
 def announce(view: View, *, of: str | None) -> None:
     """Tell a View that was chosen; of: the picture it is a region of, if it is one."""
+    get_stream_writer()(chosen(view, of=of))
+
+
+def chosen(view: View, *, of: str | None) -> dict[str, Any]:
+    """The event of a View that was chosen."""
     place = {"frame": view.frame, "time": view.time, "size": str(view.size)}
-    if of is not None:
-        emit("region", of=of, box=[round(v) for v in view.region.corners], **place)
-    else:
-        emit("frame", **place)
+    if of is None:
+        return {"event": "frame", **place}
+    return {"event": "region", "of": of, "box": [round(v) for v in view.region.corners], **place}

@@ -1,7 +1,6 @@
 """The kit: what the nodes of one graph share, and what follows from it alone.
 
-Promises: the budget's arithmetic stands here once; an episode that fails says so in its log, and nothing of
-it stays open, however the node is left.
+Promises: an episode that fails says so in its log, and nothing of it stays open, however the node is left.
 Does not: talk to the policy.
 """
 
@@ -48,20 +47,9 @@ class Kit(Optics):
         tools = TOOLS.items() if self.ruminates else ()
         self.signatures = [signature(name, arguments) for name, arguments in tools]
 
-    def last(self, spent: Spent) -> bool:
-        """Whether the next turn is the last that the budget allows."""
-        limits = self.budget
-        return (
-            spent.turns + 1 >= limits.turns
-            or spent.images >= limits.images
-            or spent.image_tokens >= limits.image_tokens
-            or spent.new_tokens >= limits.new_tokens
-            or spent.seconds >= limits.seconds
-        )
-
     def closing(self, spent: Spent) -> str:
         """What an observation ends with: the demand for an answer, when the next turn is the last."""
-        return protocol.LAST_TURN if self.ruminates and self.last(spent) else ""
+        return protocol.LAST_TURN if self.ruminates and self.budget.last(spent) else ""
 
     def source(self, state: RuminationState) -> AbstractContextManager[Source]:
         """The episode's media, open for as long as the block lasts."""
@@ -108,12 +96,9 @@ class Kit(Optics):
 
     def settings(self) -> dict[str, Any]:
         """What an episode's header says of the graph."""
-        return {
+        return super().settings() | {
             "policy": self.policy._llm_type,
-            "profile": self.profile.name,
             "tools": sorted(TOOLS) if self.ruminates else [],
-            "budget": self.budget.model_dump(),
             "control": self.control,
             "reader": self.reader.name if self.reader else None,
-            "store": str(self.store.root),
         }

@@ -4,8 +4,6 @@ Promises: what can't be done is said in one line; a control spoils what calls br
 Does not: log or route; the nodes do. Choosing and making are the kit's optics.
 """
 
-from typing import Any
-
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from pydantic import ValidationError
 
@@ -13,11 +11,10 @@ from r4agent import protocol
 from r4agent.budget import Spent
 from r4agent.errors import UsageError
 from r4agent.graphs import controls
-from r4agent.graphs.dialogue import complaint, label, problem_of
+from r4agent.graphs.dialogue import complaint, problem_of, shown
 from r4agent.graphs.kit import Kit
 from r4agent.graphs.state import RuminationState, pictures
 from r4agent.media.view import Picture, View
-from r4agent.policy.conversation import text_block
 
 
 def make(kit: Kit, state: RuminationState, spent: Spent) -> tuple[list[Picture], str | None]:
@@ -49,18 +46,9 @@ def observation(
     kit: Kit, state: RuminationState, made: list[Picture], problem: str | None, spent: Spent
 ) -> AnyMessage:
     """What the policy is shown: pictures with their names and true times, then what there is to say."""
-    content: list[Any] = []
-    for picture in made:
-        content += [text_block(label(picture)), picture.block()]
-    closing = kit.closing(spent)
     call = state["call"]
-    if problem is not None:
-        content.append(text_block(complaint(problem)))
-    if call is None:
-        asked = protocol.question_text(state["question"], state.get("choices", []))
-        content.append(text_block(asked))
-    if closing:
-        content.append(text_block(closing))
+    asked = protocol.question_text(state["question"], state.get("choices", [])) if call is None else ""
+    content = shown(made, complaint(problem) if problem else "", asked, kit.closing(spent))
     if call is None:
         return HumanMessage(content)
     return ToolMessage(content, tool_call_id=call["id"], status="success" if made else "error")

@@ -8,6 +8,7 @@ import functools
 import importlib.metadata
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ def checked_input(state: RuminationState, roots: Roots | None) -> tuple[str, str
     """Media as an absolute path, in the roots if there are any, question, choices; UsageError says what is
     missing, MediaError what may not be opened."""
     media, question = state.get("media"), state.get("question")
-    if not isinstance(media, str | Path) or not str(media):
-        raise UsageError(f"media {media!r}: give the path of a video, PDF, picture or folder of pictures")
+    path = checked_media(media, roots)
     if not isinstance(question, str) or not question.strip():
         raise UsageError(f"question {question!r}: give a question, as text")
     choices: Any = state.get("choices") or []  # whatever a caller gave
@@ -32,8 +32,14 @@ def checked_input(state: RuminationState, roots: Roots | None) -> tuple[str, str
         raise UsageError(f"choices {choices!r}: give a list of strings")
     choices = list(choices)
     question_text(question, choices)  # refuses too many, before anything is decoded
-    path = roots.resolve(media) if roots else Path(media).absolute()
-    return str(path), question, choices
+    return path, question, choices
+
+
+def checked_media(media: Any, roots: Roots | None) -> str:
+    """What a caller named as media, as an absolute path, in the roots if there are any."""
+    if not isinstance(media, str | Path) or not str(media):
+        raise UsageError(f"media {media!r}: give the path of a video, PDF, picture or folder of pictures")
+    return str(roots.resolve(media) if roots else Path(media).absolute())
 
 
 def new_id() -> str:
@@ -41,8 +47,9 @@ def new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
 
 
-def header(state: RuminationState, source: Source) -> dict[str, Any]:
-    """What an episode file begins with, as far as the question and the media decide it."""
+def header(state: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """What an episode file begins with, as far as the question and the media decide it. state: its `episode`,
+    `question`, and where there are any `choices` and the episode that it `continues`."""
     before = state.get("continues")
     return {
         "type": "episode",

@@ -100,6 +100,14 @@ class Optics:
             decoded_frames=len({picture.view.frame for picture in made}),
         )
 
+    def settings(self) -> dict[str, Any]:
+        """What an episode's header says of these."""
+        return {
+            "profile": self.profile.name,
+            "budget": self.budget.model_dump(),
+            "store": str(self.store.root),
+        }
+
     def _salvage(
         self, source: Source, views: Sequence[View], first: int, error: MediaError
     ) -> tuple[list[Picture], str | None]:

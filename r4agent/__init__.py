@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from r4agent.evidence import Evidence
     from r4agent.geometry import QWEN2_5_VL, QWEN3_VL, Box, ModelProfile, Size
     from r4agent.graphs import as_tool, create_rumination_graph, create_single_pass_graph
+    from r4agent.graphs.middleware import RuminationMiddleware
     from r4agent.item import Item, Span
     from r4agent.media import Limits, Source, open_source
     from r4agent.media.roots import Roots
@@ -35,6 +36,7 @@ _HOME = {
     "r4agent.evidence": ("Evidence",),
     "r4agent.geometry": ("QWEN2_5_VL", "QWEN3_VL", "Box", "ModelProfile", "Size"),
     "r4agent.graphs": ("as_tool", "create_rumination_graph", "create_single_pass_graph"),
+    "r4agent.graphs.middleware": ("RuminationMiddleware",),
     "r4agent.item": ("Item", "Span"),
     "r4agent.media": ("Limits", "Source", "open_source"),
     "r4agent.media.roots": ("Roots",),
@@ -62,6 +64,7 @@ __all__ = [
     "R4Error",
     "Reader",
     "Roots",
+    "RuminationMiddleware",
     "RunError",
     "ScriptedPolicy",
     "Size",

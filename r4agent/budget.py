@@ -49,6 +49,16 @@ class Budget(BaseModel):
             first = error.errors()[0]
             raise UsageError(f"budget {first['loc'][0]}={first['input']}: {first['msg']}") from error
 
+    def last(self, spent: "Spent") -> bool:
+        """Whether the next turn is the last that the budget allows."""
+        return (
+            spent.turns + 1 >= self.turns
+            or spent.images >= self.images
+            or spent.image_tokens >= self.image_tokens
+            or spent.new_tokens >= self.new_tokens
+            or spent.seconds >= self.seconds
+        )
+
 
 class Spent(BaseModel):
     """What a run has cost so far, in the Budget's units; `decoded_frames` counts frames decoded."""

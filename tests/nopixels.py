@@ -1,4 +1,5 @@
-"""A callback handler that lets no pixels pass. A folder's conftest takes the fixture `no_pixels` from here."""
+"""A callback handler that lets no pixels pass. A folder's conftest takes the fixture `no_pixels` from
+here."""
 
 import re
 from typing import Any

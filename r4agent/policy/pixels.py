@@ -21,6 +21,7 @@ from pydantic import ConfigDict, SkipValidation
 
 from r4agent.errors import UsageError
 from r4agent.media.store import MediaStore
+from r4agent.media.view import is_picture
 
 
 def seeing(model: BaseChatModel, store: MediaStore) -> BaseChatModel:
@@ -124,7 +125,7 @@ def with_pixels(message: BaseMessage, store: MediaStore) -> BaseMessage:
 
 
 def _pixels(block: Any, store: MediaStore) -> Any:
-    if not (isinstance(block, dict) and block.get("type") == "image" and "file_id" in block):
+    if not is_picture(block):
         return block
     return {
         "type": "image",
