@@ -202,7 +202,7 @@ class Nodes:
         assert isinstance(reply, AIMessage)
         before = Spent.model_validate(state["usage"])
         spent = before.plus(turns=1, **line["cost"])
-        last = not self.kit.ruminates or self.kit.last(before)
+        last = not self.kit.ruminates or self.kit.budget.last(before)
         step = self._judged(read_reply(reply).step, state, last)
         emit("turn", turn=spent.turns, step=describe_step(step))
         status, call = None, None
