@@ -61,19 +61,13 @@ class AgentLog:
         line = header(looking, source) | self.optics.settings() | who | with_what
         self._journals.open(looking["episode"], []).log.once("episode", line)
 
-    def write(
-        self, looking: Looking, messages: Sequence[AnyMessage], reply: Sequence[AnyMessage] = (), **cost: Any
-    ) -> Journal:
-        """Log what the state has, then a reply that it does not have yet, and what that cost."""
+    def write(self, looking: Looking, messages: Sequence[AnyMessage]) -> Journal:
+        """Log what the state has."""
         journal, run = self._at_start(looking, messages)
         if looking["continues"] is None:
-            journal.add(SystemMessage(self.guide(looking)))
+            journal.note(self._system(looking))
         for message in run:
-            journal.add(loggable(message))
-        for message in reply:
-            calls = isinstance(message, AIMessage) and message.tool_calls
-            more = {"cost": cost, "step": "Call" if calls else "Answer"}
-            journal.add(loggable(message), **(more if isinstance(message, AIMessage) else {}))
+            journal.note(loggable(message), **_more(message, looking))
         return journal
 
     def end(
@@ -96,12 +90,15 @@ class AgentLog:
             return 0
         journal, run = self._at_start(looking, messages)
         if looking["continues"] is None:
-            journal.recall()  # the guide
+            journal.has(self._system(looking))
         logged = len(messages) - len(run)
-        while logged < len(messages) and journal.recall():
+        while logged < len(messages) and journal.has(loggable(messages[logged])):
             logged += 1
         self._journals.close(looking["episode"])
         return logged
+
+    def _system(self, looking: Looking) -> SystemMessage:
+        return SystemMessage(self.guide(looking))
 
     def _at_start(
         self, looking: Looking, messages: Sequence[AnyMessage]
@@ -112,3 +109,11 @@ class AgentLog:
         start = ids.index(looking["start"]) if looking["start"] in ids else 0
         earlier = [loggable(message) for message in messages[:start]]
         return self._journals.open(looking["episode"], earlier), messages[start:]
+
+
+def _more(message: AnyMessage, looking: Looking) -> dict[str, Any]:
+    """What the log says of a reply besides. Its cost is that of the last turn, for its line is written before
+    the next."""
+    if not isinstance(message, AIMessage):
+        return {}
+    return {"step": "Call" if message.tool_calls else "Answer", "cost": looking["cost"]}

@@ -42,7 +42,7 @@ class Journals:
         """The journal of a node's run, which goes on from these messages."""
         with self._lock:
             kept = self._kept.pop(episode, None) or _Kept(_log(Path(episode)))
-            self._kept[episode] = kept
+            pass
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
         return Journal(kept, messages)
@@ -79,6 +79,20 @@ class Journal:
         line = self.log.once(key, line)
         return self._append(_message(line)), line  # as the log has it, whoever wrote it
 
+    def note(self, message: AnyMessage, **more: Any) -> None:
+        """Log a message that a state has already: what it says decides its id too, so that another in its
+        place is another line."""
+        key = self._id_of(message)
+        line = {"type": "message", "id": key, "after": self._last_id(), **_line(message), **more}
+        self._append(_message(self.log.once(key, line)))
+
+    def has(self, message: AnyMessage) -> bool:
+        """Whether the message was noted next; if so, the journal goes on after it."""
+        line = self.log.get(self._id_of(message))
+        if line is not None:
+            self._append(_message(line))
+        return line is not None
+
     def refuse(self, reply: AnyMessage, text: str) -> None:
         """Answer a reply that can't be carried out, each of its calls where it has some."""
         calls = [*reply.tool_calls, *reply.invalid_tool_calls] if isinstance(reply, AIMessage) else []
@@ -108,6 +122,11 @@ class Journal:
             spelt = json.dumps([message.id, _line(message)], sort_keys=True).encode()
             self._spelt[message.id] = message, spelt
         self._chain.update(spelt)
+
+    def _id_of(self, message: AnyMessage) -> str:
+        chain = self._chain.copy()
+        chain.update(json.dumps(_line(message), sort_keys=True).encode())
+        return f"m{len(self.messages)}-{chain.hexdigest()[:8]}"
 
     def _next_id(self) -> str:
         return f"m{len(self.messages)}-{self._chain.hexdigest()[:8]}"

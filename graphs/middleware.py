@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.errors import GraphBubbleUp
@@ -142,6 +142,7 @@ class RuminationMiddleware(AgentMiddleware[RuminationAgentState, Any, Any]):
             "start": str((new or [overview])[0].id),
             "named": named + len(made),
             "usage": spent.model_dump(),
+            "cost": {},
             "last": False,
         }
         return {"looking": looking, "messages": [overview] if made else []}
@@ -182,7 +183,7 @@ class RuminationMiddleware(AgentMiddleware[RuminationAgentState, Any, Any]):
         started = time.monotonic()
         try:
             response = await handler(await asyncio.to_thread(self._ready, request))
-            return await asyncio.to_thread(self._heard, request, response, time.monotonic() - started)
+            return self._heard(request, response, time.monotonic() - started)
         except Exception as error:
             await asyncio.to_thread(self._failed, request.state, error)
             raise
@@ -258,16 +259,14 @@ class RuminationMiddleware(AgentMiddleware[RuminationAgentState, Any, Any]):
         )
 
     def _heard(self, request: Request, response: Response, seconds: float) -> ExtendedModelResponse[Any]:
-        """Log a reply before the state has it, and count the turn."""
+        """Count the turn. Its reply is logged once the state has it: others may change it before."""
         looking: Looking = request.state["looking"]  # type: ignore[typeddict-item]
         reply = next(message for message in response.result if isinstance(message, AIMessage))
         tokens = reply.usage_metadata["output_tokens"] if reply.usage_metadata else 0
         cost = {"new_tokens": tokens, "seconds": seconds}
-        said = cast("list[AnyMessage]", response.result)  # typed as BaseMessage, which a state does not have
-        self.log.write(looking, request.state["messages"], said, **cost)
         spent = Spent.model_validate(looking["usage"]).plus(turns=1, **cost)
         emit("turn", turn=spent.turns, step=", ".join(call["name"] for call in reply.tool_calls) or "answer")
-        update = {"looking": {**looking, "usage": spent.model_dump()}}
+        update = {"looking": {**looking, "usage": spent.model_dump(), "cost": cost}}
         return ExtendedModelResponse(response, Command(update=update))
 
     def _failed(self, state: Mapping[str, Any], error: Exception) -> None:

@@ -34,7 +34,7 @@ LATE = "not done: there are no looks left; answer from what you have seen"
 class Looking(TypedDict):
     """What a run is looking at, as plain data. media: a path; source: the media's id. about: the media in
     words. start: the id of the run's first message. named: pictures that have had a name on this thread.
-    usage: `Spent`. last: whether looking is over."""
+    usage: `Spent`; cost: what the last turn added to it. last: whether looking is over."""
 
     episode: str
     continues: str | None
@@ -45,6 +45,7 @@ class Looking(TypedDict):
     start: str
     named: int
     usage: dict[str, Any]
+    cost: dict[str, Any]
     last: bool
 
 

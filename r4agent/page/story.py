@@ -299,6 +299,7 @@ class _Teller:
         header = self.header
         rows = [
             ("policy", header.get("policy")),
+            ("asked by", header.get("made_by")),
             ("model profile", header.get("profile")),
             ("tools", ", ".join(header.get("tools", ())) or "none"),
             ("control", header.get("control")),

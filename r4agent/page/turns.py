@@ -56,6 +56,11 @@ def turn_of(line: dict[str, Any], number_: int) -> Turn:
             call = "\n".join(f"evidence: {cite.view}{_box(cite.box)}" for cite in cites)
         case NotFound(why=why):
             did, answer = "not found", why
+        case Malformed() if line.get("step") == "Answer":  # an agent of someone else's, in free text
+            did, answer = "answer", str(message.text)
+        case Malformed() if line.get("step") == "Call":  # or with several calls
+            did = ", ".join(str(made["name"]) for made in message.tool_calls)
+            call = "\n".join(_arguments(made["args"]) for made in message.tool_calls)
         case Malformed(problem=problem):
             did, call = "malformed reply", str(message.text)
     said = parse(str(message.text)) if "</" in str(message.text) else turn  # calls are kept apart as well
@@ -64,9 +69,8 @@ def turn_of(line: dict[str, Any], number_: int) -> Turn:
     parts = [seconds(cost["seconds"])] if "seconds" in cost else []
     if cost.get("new_tokens"):
         parts.append(counted(cost["new_tokens"], "token"))
-    return Turn(
-        number_, did, isinstance(turn.step, Call), thought, call, answer, problem, ", ".join(parts), ()
-    )
+    is_call = isinstance(turn.step, Call) or (line.get("step") == "Call" and not problem)
+    return Turn(number_, did, is_call, thought, call, answer, problem, ", ".join(parts), ())
 
 
 def _box(box: tuple[float, ...] | None) -> str:
