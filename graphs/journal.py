@@ -42,7 +42,7 @@ class Journals:
         """The journal of a node's run, which goes on from these messages."""
         with self._lock:
             kept = self._kept.pop(episode, None) or _Kept(_log(Path(episode)))
-            pass
+            self._kept[episode] = kept
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
         return Journal(kept, messages)
