@@ -35,6 +35,7 @@ TAGS = (
 
 HEAD = 64  # size of an attention head; vLLM's CPU kernels take few sizes
 CONTEXT = 32768
+SPREAD = 0.1  # of the weights; with the usual 0.02 a picture hardly shows in what is said
 PATCH = {"qwen2_5_vl": 14, "qwen3_vl": 16}
 MERGE = 2
 PICTURE_TOKENS = (4, 1280)  # least and most. Engines try the largest picture when they start
@@ -192,6 +193,7 @@ def _config(family: Family, ids: dict[str, int], vocab: int, hidden: int, layers
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
     vision: dict[str, Any] = {
         "depth": 2,
+        "initializer_range": SPREAD,
         "hidden_size": hidden // 2,
         "intermediate_size": hidden,
         "num_heads": heads,
@@ -214,6 +216,7 @@ def _config(family: Family, ids: dict[str, int], vocab: int, hidden: int, layers
             "num_attention_heads": heads,
             "num_key_value_heads": max(1, heads // 2),
             "head_dim": HEAD,
+            "initializer_range": SPREAD,
             "max_position_embeddings": CONTEXT,
             "rms_norm_eps": 1e-6,
             "rope_parameters": rope,
@@ -227,6 +230,7 @@ def _config(family: Family, ids: dict[str, int], vocab: int, hidden: int, layers
         "vision_start_token_id": ids["<|vision_start|>"],
         "vision_end_token_id": ids["<|vision_end|>"],
         "tie_word_embeddings": False,
+        "initializer_range": SPREAD,
         "dtype": "float32",
     }
 
