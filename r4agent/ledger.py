@@ -89,23 +89,25 @@ class Ledger:
         self.images += span["images"]
         self.grids += [(grid[0], grid[1], grid[2]) for grid in span["image_grid_thw"]]
 
-    def ahead(self, prompt: list[int]) -> int:
-        """How many tokens of the ledger `prompt` goes on from: all, or 0 when the history is another."""
-        return len(self.ids) if prompt[: len(self.ids)] == self.ids else 0
+    def ahead(self, prompt: list[int], images: list[str]) -> int:
+        """How many tokens of the ledger a prompt with these pictures goes on from: all, or 0 when the history
+        is another."""
+        same = prompt[: len(self.ids)] == self.ids and images[: len(self.images)] == self.images
+        return len(self.ids) if same else 0
 
 
 def digest(message: BaseMessage) -> str:
     """What a reply says, in 16 letters: a span belongs to a message that still says it. Calls that stand in
-    the text need no second mention."""
+    the text need no second mention. Whether content is a text or blocks of it makes no difference."""
     calls = message.tool_calls if isinstance(message, AIMessage) and "<tool_call>" not in message.text else []
-    said = [message.content, [[call["name"], call["args"]] for call in calls]]
+    said = [message.text, [[call["name"], call["args"]] for call in calls]]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def span_of(reply: AIMessage | Mapping[str, Any]) -> Span | None:
     """The span that a reply carries, if its policy was token-exact."""
-    metadata = reply.response_metadata if isinstance(reply, AIMessage) else reply["response_metadata"]
-    span: Span | None = metadata.get("span")
+    metadata = reply.response_metadata if isinstance(reply, AIMessage) else reply.get("response_metadata")
+    span: Span | None = (metadata or {}).get("span")
     return span
 
 

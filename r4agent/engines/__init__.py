@@ -10,7 +10,7 @@ Does not: know messages. `r4agent.policy.chat` does.
 
 import atexit
 import json
-from functools import cache
+import threading
 from typing import Any
 
 from r4agent.engines.checkpoint import Checkpoint
@@ -25,32 +25,40 @@ ENGINES = ("vllm", "http", "transformers")
 def open_engine(
     name: str, model: str, *, base_url: str | None, api_key: str | None, **arguments: Any
 ) -> Engine:
-    """The engine of this name for a model; one for all who ask for the same, as its weights are large."""
+    """The engine of this name for a model; one for all who ask for the same, as its weights are large,
+    until it is closed."""
     if name not in ENGINES:
         raise UsageError(f"engine {name!r}: there are {', '.join(ENGINES)}")
     if (name == "http") != bool(base_url):
         raise UsageError("engine http and base_url go together: give both, or neither")
-    return _open(name, Checkpoint.load(model), base_url, api_key, json.dumps(arguments, sort_keys=True))
+    checkpoint = Checkpoint.load(model)
+    key = (name, checkpoint, base_url, api_key, json.dumps(arguments, sort_keys=True, default=repr))
+    with _opening:  # of two threads that ask at once, one starts it
+        engine = _open.get(key)
+        if engine is None or engine.closed:
+            engine = _open[key] = _started(name, checkpoint, base_url, api_key, arguments)
+            atexit.register(engine.close)
+    return engine
 
 
-@cache
-def _open(
-    name: str, checkpoint: Checkpoint, base_url: str | None, api_key: str | None, arguments: str
+_opening = threading.Lock()
+_open: dict[Any, Engine] = {}
+
+
+def _started(
+    name: str, checkpoint: Checkpoint, base_url: str | None, api_key: str | None, more: dict[str, Any]
 ) -> Engine:
-    more: dict[str, Any] = json.loads(arguments)
     match name:
         case "vllm":
             from r4agent.engines.local import VllmEngine
 
-            engine: Engine = VllmEngine(checkpoint, **more)
+            return VllmEngine(checkpoint, **more)
         case "transformers":
             from r4agent.engines.hf import TransformersEngine
 
-            engine = TransformersEngine(checkpoint, **more)
+            return TransformersEngine(checkpoint, **more)
         case _:
             from r4agent.engines.server import ServerEngine
 
             assert base_url is not None
-            engine = ServerEngine(checkpoint, base_url, api_key=api_key, **more)
-    atexit.register(engine.close)
-    return engine
+            return ServerEngine(checkpoint, base_url, api_key=api_key, **more)

@@ -7,7 +7,6 @@ Does not: touch pixels, or keep anything but encoded text.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -32,7 +31,7 @@ START, END = "<|im_start|>", "<|im_end|>"
 FORCED = "<tool_call>\n"
 """What a reply begins with that must be a call; a JSON schema holds the rest."""
 
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+CALL, CALLED, THOUGHT = "<tool_call>", "</tool_call>", "</think>"
 DEFAULT_SYSTEM = {"qwen2_5_vl": "You are a helpful assistant.", "qwen3_vl": None}
 
 # The words in which Qwen's models were taught about tools.
@@ -127,9 +126,9 @@ class ChatML:
     ) -> Iterator[Piece]:
         start, end = self.token(START), self.token(END)
         first = messages[0] if messages and isinstance(messages[0], SystemMessage) else None
-        system = first.text if first else DEFAULT_SYSTEM[self.checkpoint.family]
+        system = _system_text(first) if first else DEFAULT_SYSTEM[self.checkpoint.family]
         if tools:
-            block = TOOLS.format(signatures="\n".join(json.dumps(tool) for tool in tools))
+            block = TOOLS.format(signatures="\n".join(_json(tool) for tool in tools))
             system = f"{system}\n\n{block}" if system else block
         if system:
             yield from (start, f"system\n{system}", end, "\n")
@@ -166,14 +165,20 @@ class WrittenCall:
 
 
 def calls_in(text: str) -> tuple[str, list[WrittenCall]]:
-    """What a reply says beside its tool calls, and these."""
-    calls = [_written(body) for body in _CALL.findall(text)]
-    return _CALL.sub("", text).strip() if calls else text, calls
+    """What a reply says beside its tool calls, and these. One that it only thinks of is none."""
+    said: list[str] = []
+    calls: list[WrittenCall] = []
+    kept, at = 0, text.rfind(THOUGHT) + 1
+    while (start := text.find(CALL, at)) >= 0 and (end := text.find(CALLED, start)) >= 0:
+        said.append(text[kept:start])
+        calls.append(_written(text[start + len(CALL) : end].strip()))
+        kept = at = end + len(CALLED)
+    return "".join([*said, text[kept:]]), calls
 
 
 def _written(body: str) -> WrittenCall:
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_constant=_no_number)
         name, arguments = value["name"], value["arguments"]
         if not isinstance(name, str) or not isinstance(arguments, dict):
             raise TypeError('"name" must be a string and "arguments" an object')
@@ -182,11 +187,30 @@ def _written(body: str) -> WrittenCall:
     return WrittenCall(name, arguments, body)
 
 
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _json(value: Any) -> str:
+    """As chat templates write it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _role(message: BaseMessage) -> str:
     roles = {"human": "user", "ai": "assistant", "tool": "tool", "system": "system"}
     if message.type not in roles:
         raise UsageError(f"a message of type {message.type!r}: give system, human, ai and tool messages")
     return roles[message.type]
+
+
+def _system_text(message: SystemMessage) -> str:
+    blocks = [] if isinstance(message.content, str) else _blocks(message)
+    for block in blocks:
+        if block["type"] != "text":
+            raise UsageError(
+                f"a system message with {block['type']!r}: give text, and pictures in human messages"
+            )
+    return str(message.text)
 
 
 def _pieces(message: BaseMessage, see: See) -> Iterator[Piece]:
@@ -207,7 +231,7 @@ def _pieces(message: BaseMessage, see: See) -> Iterator[Piece]:
     if isinstance(message, AIMessage) and "<tool_call>" not in message.text:
         for number, call in enumerate(message.tool_calls):
             seam = "\n" if number or message.text else ""
-            body = json.dumps({"name": call["name"], "arguments": call["args"]}, ensure_ascii=False)
+            body = _json({"name": call["name"], "arguments": call["args"]})
             yield f"{seam}<tool_call>\n{body}\n</tool_call>"
 
 

@@ -6,10 +6,10 @@ Does not: load weights (engines do) or need torch.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from r4agent.errors import MissingError, UsageError, one_line
 from r4agent.geometry import ModelProfile, Space
@@ -25,18 +25,18 @@ FILES = ["*.json", "*.txt", "*.jinja"]  # all but the weights
 PROFILE_FILE = "r4agent.json"  # a checkpoint's own profile, e.g. {"space": "thousand", "max_pixels": 12544}
 
 
-@dataclass(frozen=True, eq=False)  # one object a name, see _load
+@dataclass(frozen=True)
 class Checkpoint:
     """name: as the user gave it, a path or a hub id. folder: where its files are."""
 
     name: str
     folder: Path
-    config: dict[str, Any]
+    config: dict[str, Any] = field(compare=False, repr=False)
 
     @classmethod
     def load(cls, name: str | Path) -> "Checkpoint":
         """Raises MissingError when there is no such checkpoint, UsageError when it is of another family."""
-        return _load(str(name))
+        return _load(str(name), Path(name).expanduser().absolute())
 
     @property
     def family(self) -> Family:
@@ -68,17 +68,14 @@ class Checkpoint:
         """How the model takes pictures and writes boxes."""
         grid = self.patch * self.merge
         sizes = _image_sizes(self.folder)
-        own = _read_json(self.folder / PROFILE_FILE)
-        unknown = set(own) - {"name", "space", "min_pixels", "max_pixels"}
-        if unknown:
-            raise UsageError(f"{self.folder / PROFILE_FILE}: unknown keys {', '.join(sorted(unknown))}")
-        return ModelProfile(
-            own.get("name", self.family.replace("_vl", "-vl").replace("_", ".")),
-            own.get("space", SPACES[self.family]),
+        processor = ModelProfile(
+            self.family.replace("_vl", "-vl").replace("_", "."),
+            SPACES[self.family],
             grid=grid,
-            min_pixels=own.get("min_pixels", sizes.get("shortest_edge", 4 * grid * grid)),
-            max_pixels=own.get("max_pixels", sizes.get("longest_edge", 16384 * grid * grid)),
+            min_pixels=sizes.get("shortest_edge", 4 * grid * grid),
+            max_pixels=sizes.get("longest_edge", 16384 * grid * grid),
         )
+        return _own_profile(self.folder / PROFILE_FILE, processor)
 
     @cached_property
     def tokenizer(self) -> "Tokenizer":
@@ -89,7 +86,13 @@ class Checkpoint:
             raise MissingError(
                 'no tokenizers: pip install "r4agent[server]", or the extra of an engine'
             ) from error
-        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        path = self.folder / "tokenizer.json"
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise MissingError(
+                f"{path}: can't be read: {one_line(error)}; copy the checkpoint anew"
+            ) from error
         tokenizer.encode_special_tokens = True
         return tokenizer
 
@@ -116,11 +119,12 @@ class Checkpoint:
 
 
 @cache
-def _load(name: str) -> Checkpoint:
-    folder = Path(name).expanduser()
+def _load(name: str, folder: Path) -> Checkpoint:
     if not folder.is_dir():
         folder = _from_hub(name)
     config = _read_json(folder / "config.json")
+    if not config:
+        raise MissingError(f"{folder}: has no config.json; give the folder of a whole checkpoint")
     family = config.get("model_type")
     if family not in SPACES:
         raise UsageError(
@@ -129,7 +133,7 @@ def _load(name: str) -> Checkpoint:
         )
     if not (folder / "tokenizer.json").is_file():
         raise MissingError(f"{folder}: has no tokenizer.json; save the checkpoint with its fast tokenizer")
-    return Checkpoint(name, folder.absolute(), config)
+    return Checkpoint(name, folder, config)
 
 
 def _from_hub(name: str) -> Path:
@@ -162,6 +166,25 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def _own_profile(path: Path, processor: ModelProfile) -> ModelProfile:
+    """What a checkpoint says of itself, over what its processor says. The processor's range holds: what lies
+    outside it would be resized."""
+    own = _read_json(path)
+    unknown = set(own) - {"name", "space", "min_pixels", "max_pixels"}
+    if unknown:
+        raise UsageError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
+    if own.get("space", processor.space) not in get_args(Space):
+        raise UsageError(f"{path}: space {own['space']!r}: must be one of {', '.join(get_args(Space))}")
+    profile = replace(processor, **own)
+    sizes = (processor.min_pixels, profile.min_pixels, profile.max_pixels, processor.max_pixels)
+    if not all(isinstance(size, int) for size in sizes) or list(sizes) != sorted(sizes):
+        raise UsageError(
+            f"{path}: min_pixels {profile.min_pixels!r}, max_pixels {profile.max_pixels!r}: must lie within "
+            f"{processor.min_pixels} to {processor.max_pixels}, which the checkpoint's image processor takes"
+        )
+    return profile
+
+
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
     """Qwen2.5-VL's older configs keep the language model's keys at the top."""
     text: dict[str, Any] = config.get("text_config") or config
@@ -172,7 +195,7 @@ def _image_sizes(folder: Path) -> dict[str, int]:
     """The pixel range of the image processor, as shortest_edge and longest_edge: in spite of their names
     transformers takes them for pixels."""
     processor = _read_json(folder / "preprocessor_config.json")
-    processor = _read_json(folder / "processor_config.json").get("image_processor", processor)
+    processor = _read_json(folder / "processor_config.json").get("image_processor") or processor
     sizes: dict[str, int] = dict(processor.get("size") or {})
     for key, edge in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
         if processor.get(key):

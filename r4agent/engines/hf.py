@@ -66,7 +66,7 @@ class TransformersEngine:
         self._ends = {checkpoint.token(name) for name in ENDS}
         self._batch = batch
         self._jobs: queue.SimpleQueue[_Running | None] = queue.SimpleQueue()
-        self._closed = False
+        self.closed = False
         self._thread = threading.Thread(target=self._work, name="transformers", daemon=True)
         self._thread.start()
 
@@ -74,20 +74,20 @@ class TransformersEngine:
         """Begin a request. See `Engine`."""
         running = _Running(request, Future(), on_tokens)
         self._jobs.put(running)
-        if self._closed:  # its thread may not take this one any more
+        if self.closed:  # its thread may not take this one any more
             running.fail(RunError("the engine was closed"))
         return running.future
 
     def close(self) -> None:
         """Stop after the step under way. Requests that are not done fail."""
-        self._closed = True
+        self.closed = True
         self._jobs.put(None)
         self._thread.join()
         self.model = None
 
     def _work(self) -> None:
         """The engine's thread: what waits makes the next batch."""
-        while not self._closed:
+        while not self.closed:
             waiting = list(self._waiting())
             rows = [row for running in waiting if (row := self._row(running)) is not None]
             if rows:
@@ -175,7 +175,7 @@ class TransformersEngine:
 
     def _take(self, running: _Running, token: int, logprob: float) -> bool:
         """Add a token to a reply; whether it wants another."""
-        if self._closed:
+        if self.closed:
             running.fail(RunError("the engine was closed"))
         elif not logprob > -float("inf"):
             running.fail(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vllm import LLM, RequestOutput
 
 T = TypeVar("T")
+CLOSED = "the engine was closed; ask again, and a new one begins"
 
 
 @dataclass
@@ -57,14 +58,17 @@ class VllmEngine:
         self._known: set[str] = set()  # pictures that vLLM has processed, as far as we know
         self._numbers = itertools.count()
         self._dead: str | None = None
+        self.closed = False
         self._thread = threading.Thread(target=self._drive, name="vllm", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request. See `Engine`."""
-        future: Future[Sample] = Future()
-        self._jobs.put(lambda: self._begin(_Running(request, future, on_tokens)))
-        return future
+        running = _Running(request, Future(), on_tokens)
+        self._jobs.put(lambda: self._begin(running))
+        if self.closed:  # its thread may not take this one any more
+            _fail(running.future, RunError(CLOSED))
+        return running.future
 
     def load_weights(self, named: Iterable[tuple[str, "torch.Tensor"]]) -> None:
         """Replace the weights by these, named as in the checkpoint, and forget what the old ones computed.
@@ -87,15 +91,22 @@ class VllmEngine:
 
         def job() -> None:
             try:
-                future.set_result(function())
+                result = function()
             except Exception as error:
-                future.set_exception(error)
+                _fail(future, error)
+            else:
+                _settle(future, result)
 
         self._jobs.put(job)
+        if self.closed:
+            _fail(future, RunError(CLOSED))
         return future.result()
 
     def close(self) -> None:
         """Stop the model. Requests under way fail."""
+        if self.closed:
+            return
+        self.closed = True
         self._jobs.put(None)
         self._thread.join(timeout=60)
         with contextlib.suppress(Exception):  # it may have died already
@@ -109,13 +120,13 @@ class VllmEngine:
                 while not self._jobs.empty() or not self._running:
                     job = self._jobs.get()
                     if job is None:
-                        return self._fail_all("the engine was closed")
+                        return self._fail_all(CLOSED)
                     job()
                 for output in engine.step():
                     self._take(output)
             except Exception as error:  # vLLM's own failure: no request of it will end
                 self._dead = f"vLLM stopped: {type(error).__name__}: {one_line(error)}"
-                self._fail_all(f"{self._dead}; its lines above say more, begin again")
+                self._fail_all(f"{self._dead}; its lines above say more; close the engine and ask again")
 
     def _begin(self, running: _Running) -> None:
         """Hand a request to vLLM; what vLLM refuses is that request's error."""
@@ -123,16 +134,15 @@ class VllmEngine:
             return
         try:
             if self._dead:
-                raise RunError(f"{self._dead}; begin again")
+                raise RunError(f"{self._dead}; close the engine and ask again")
             ident = self._enqueue(running.request, self._known if not running.again else ())
         except R4Error as error:
-            running.future.set_exception(error)
-            return
+            _fail(running.future, error)
         except Exception as error:
-            running.future.set_exception(_refused(error))
-            return
-        self._running[ident] = running
-        running.future.add_done_callback(lambda future: self._left(ident) if future.cancelled() else None)
+            _fail(running.future, _refused(error))
+        else:
+            self._running[ident] = running
+            running.future.add_done_callback(lambda future: self._left(ident) if future.cancelled() else None)
 
     def _left(self, ident: str) -> None:
         """Nobody waits for this request any more."""
@@ -205,18 +215,23 @@ class VllmEngine:
         running.ids += made.token_ids
         for ident, entry in zip(made.token_ids, made.logprobs or (), strict=True):
             running.logprobs.append(entry[ident].logprob)
-        if running.on_tokens and made.token_ids:
-            running.on_tokens(tuple(running.ids))
-        if output.finished:
-            del self._running[output.request_id]
-            self._end(running, output)
+        try:
+            if running.on_tokens and made.token_ids:
+                running.on_tokens(tuple(running.ids))
+        except Exception as error:  # the caller's own: only its request ends
+            _fail(running.future, RunError(f"on_tokens failed: {type(error).__name__}: {one_line(error)}"))
+            self._abort(output.request_id)
+        else:
+            if output.finished:
+                del self._running[output.request_id]
+                self._end(running, output)
 
     def _end(self, running: _Running, output: "RequestOutput") -> None:
         reason = output.outputs[0].finish_reason
         if reason == "error" and not running.again:  # its process has lost a picture: send all of them anew
             self._begin(_Running(running.request, running.future, running.on_tokens, again=True))
         elif reason not in ("stop", "length"):
-            _fail(running, RunError(f"vLLM ended a request with {reason!r}; ask again"))
+            _fail(running.future, RunError(f"vLLM ended a request with {reason!r}; ask again"))
         else:
             sample = Sample(
                 tuple(running.ids),
@@ -225,8 +240,7 @@ class VllmEngine:
                 tuple(output.prompt_token_ids or ()),
                 output.num_cached_tokens,
             )
-            with contextlib.suppress(InvalidStateError):  # cancelled this very moment
-                running.future.set_result(sample)
+            _settle(running.future, sample)
 
     def _abort(self, ident: str) -> None:
         if self._running.pop(ident, None):
@@ -235,12 +249,17 @@ class VllmEngine:
     def _fail_all(self, why: str) -> None:
         waiting, self._running = list(self._running.values()), {}
         for running in waiting:
-            _fail(running, RunError(why))
+            _fail(running.future, RunError(why))
 
 
-def _fail(running: _Running, error: R4Error) -> None:
+def _settle(future: "Future[T]", result: T) -> None:
+    with contextlib.suppress(InvalidStateError):  # cancelled this very moment
+        future.set_result(result)
+
+
+def _fail(future: "Future[Any]", error: Exception) -> None:
     with contextlib.suppress(InvalidStateError):
-        running.future.set_exception(error)
+        future.set_exception(error)
 
 
 def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, Any]) -> "LLM":
@@ -260,9 +279,8 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
         "limit_mm_per_prompt": {"video": 0},  # ours are pictures; vLLM would keep memory for videos
         "seed": 0,
     }
-    folder = str(checkpoint.folder) if os.path.isdir(checkpoint.name) else checkpoint.name
     try:
-        return LLM(folder, **(settings | engine_args))
+        return LLM(checkpoint.weights, **(settings | engine_args))
     except Exception as error:
         raise RunError(
             f"vLLM did not start on {checkpoint.name}: {one_line(error)}; see its lines above. Less memory: "

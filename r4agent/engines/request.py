@@ -68,11 +68,13 @@ Tokens = Callable[[tuple[int, ...]], None]
 class Engine(Protocol):
     """Runs a model. Every method may be called from any thread; requests under way at once share batches.
 
-    A failed future holds an R4Error that says what to do. Cancelling a future stops its request.
+    A failed future holds an R4Error that says what to do. Cancelling a future stops its request. Once closed
+    an engine takes nothing: `submit` raises, or its future fails.
     """
 
     name: str
     checkpoint: Checkpoint
+    closed: bool
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request."""

@@ -79,7 +79,7 @@ class ServerEngine:
         self._pictures = _Pictures()
         self._greeting: asyncio.Task[Served] | None = None
         self._answered = False  # whether the server ever did
-        self._closed = False
+        self.closed = False
         self._loop = asyncio.new_event_loop()
         self._client = self._connect()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-http", daemon=True)
@@ -87,7 +87,7 @@ class ServerEngine:
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request. See `Engine`."""
-        if self._closed:
+        if self.closed:
             raise RunError("the engine was closed; make a new one")
         persist = self._persist(lambda whole: self._ask(request, on_tokens, whole))
         return asyncio.run_coroutine_threadsafe(persist, self._loop)
@@ -98,9 +98,9 @@ class ServerEngine:
 
     def close(self) -> None:
         """End the requests under way and the connections."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(timeout=30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -112,7 +112,6 @@ class ServerEngine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
-        await self._loop.shutdown_default_executor()
 
     def _connect(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -132,6 +131,10 @@ class ServerEngine:
             try:
                 async with asyncio.timeout(self.timeout):
                     return await ask(whole)
+            except asyncio.CancelledError:
+                if self.closed:  # who waits was not cancelled
+                    raise RunError("the engine was closed") from None
+                raise
             except TimeoutError as error:
                 raise RunError(
                     f"{self.url}: no whole reply in {self.timeout:g} s; it hangs, or has too much to do: "

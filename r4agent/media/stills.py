@@ -56,7 +56,7 @@ class Pictures:
         with _opened(path, self._limits) as image:
             try:
                 ImageOps.exif_transpose(image, in_place=True)
-                return _rgb(image)
+                return rgb_of(image)
             except DAMAGE as error:
                 raise _damaged(path, error) from error
 
@@ -96,7 +96,7 @@ class Animation:
             self._image = _opened(self._path, self._limits)
         try:
             self._image.seek(index + self._skip)
-            return _rgb(self._image)
+            return rgb_of(self._image)
         except DAMAGE as error:
             raise _damaged(self._path, error) from error
 
@@ -133,7 +133,7 @@ def _damaged(path: Path, error: Exception) -> MediaError:
     return MediaError(f"{path}: a damaged picture ({one_line(error)}); check that the file is complete")
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+def rgb_of(image: Image.Image) -> NDArray[np.uint8]:
     """Height x width x 3, made by strips, so that a large picture is held twice and not six times."""
     image.load()
     high = 255.0

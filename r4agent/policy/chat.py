@@ -13,11 +13,12 @@ Does not: run the model (engines do), or fetch pictures: it takes base64 and the
 import asyncio
 import contextlib
 import json
+import math
 import queue
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from functools import cached_property
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -32,7 +33,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr
 
 from r4agent.engines import Checkpoint, Engine, Sample, Sampling, open_engine
-from r4agent.engines.chatml import FORCED, ChatML, calls_in
+from r4agent.engines.chatml import CALL, FORCED, ChatML, calls_in
 from r4agent.engines.request import Request
 from r4agent.errors import RunError, UsageError
 from r4agent.geometry import ModelProfile
@@ -81,7 +82,7 @@ class ChatR4(BaseChatModel):
         """What is known of the model without running it."""
         return Checkpoint.load(self.model) if isinstance(self.engine, str) else self.runner.checkpoint
 
-    @cached_property
+    @property
     def runner(self) -> Engine:
         """The engine, begun at first use; chat models with the same settings share one."""
         if not isinstance(self.engine, str):
@@ -90,7 +91,7 @@ class ChatR4(BaseChatModel):
         key = self.api_key.get_secret_value() if self.api_key else None
         return open_engine(self.engine, self.model, base_url=self.base_url, api_key=key, **self.engine_args)
 
-    @cached_property
+    @property
     def chatml(self) -> ChatML:
         return ChatML.of(self.checkpoint)
 
@@ -158,8 +159,8 @@ class ChatR4(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        turn = await self._aturn(messages, stop, kwargs)
-        future = asyncio.wrap_future(self.runner.submit(turn.request))
+        turn, runner = await self._aturn(messages, stop, kwargs)
+        future = asyncio.wrap_future(runner.submit(turn.request))
         try:
             sample = await asyncio.wait_for(future, self.timeout)
         except TimeoutError as error:
@@ -177,8 +178,9 @@ class ChatR4(BaseChatModel):
         told: queue.SimpleQueue[tuple[int, ...] | None] = queue.SimpleQueue()
         future = self.runner.submit(turn.request, told.put)
         future.add_done_callback(lambda _: told.put(None))
+        until = time.monotonic() + self.timeout
         try:
-            while (ids := _next(told, self.timeout)) is not None:
+            while (ids := _next(told, until, self.timeout)) is not None:
                 if chunk := turn.chunk(ids):
                     if run_manager:
                         run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
@@ -194,7 +196,7 @@ class ChatR4(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        turn = await self._aturn(messages, stop, kwargs)
+        turn, runner = await self._aturn(messages, stop, kwargs)
         told: asyncio.Queue[tuple[int, ...] | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -202,10 +204,11 @@ class ChatR4(BaseChatModel):
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody listens
                 loop.call_soon_threadsafe(told.put_nowait, ids)
 
-        future = self.runner.submit(turn.request, tell)
+        future = runner.submit(turn.request, tell)
         future.add_done_callback(lambda _: tell(None))
+        until = time.monotonic() + self.timeout
         try:
-            while (ids := await _anext(told, self.timeout)) is not None:
+            while (ids := await _anext(told, until, self.timeout)) is not None:
                 if chunk := turn.chunk(ids):
                     if run_manager:
                         await run_manager.on_llm_new_token(str(chunk.message.content), chunk=chunk)
@@ -216,10 +219,9 @@ class ChatR4(BaseChatModel):
 
     async def _aturn(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> "_Turn":
-        if self.store is None:  # no graph: pictures come as base64, and decoding them takes a while
-            return await asyncio.to_thread(_Turn, self, messages, stop, kwargs)
-        return _Turn(self, messages, stop, kwargs)
+    ) -> "tuple[_Turn, Engine]":
+        """In a thread: to decode pictures takes a while, and to start an engine minutes."""
+        return await asyncio.to_thread(lambda: (_Turn(self, messages, stop, kwargs), self.runner))
 
 
 class _Turn:
@@ -273,9 +275,13 @@ class _Turn:
         if self.opening:
             return None
         text = self._cut(self.chatml.text(ids))
+        if self.tools:
+            text = text.lstrip()
         safe = len(text.rstrip("\ufffd"))
-        for mark in (*self.stop, *(("<tool_call>",) if self.tools else ())):
+        for mark in (*self.stop, *((CALL,) if self.tools else ())):
             safe = min(safe, _before(text, mark))
+        if self.tools:  # as `_read` strips it
+            safe = len(text[:safe].rstrip())
         fresh, self._said = text[self._said : safe], max(self._said, safe)
         return ChatGenerationChunk(message=AIMessageChunk(content=fresh)) if fresh else None
 
@@ -287,7 +293,10 @@ class _Turn:
             for number, call in enumerate(whole.tool_calls)
         ]
         chunks += [
-            tool_call_chunk(name=bad["name"], args=bad["args"], id=bad["id"], index=len(chunks) + number)
+            # LangChain makes of a chunk's object, even half of one, a good call; of a string it makes none.
+            tool_call_chunk(
+                name=bad["name"], args=json.dumps(bad["args"]), id=bad["id"], index=len(chunks) + number
+            )
             for number, bad in enumerate(whole.invalid_tool_calls)
         ]
         message = AIMessageChunk(
@@ -317,13 +326,13 @@ class _Turn:
                 )
             else:
                 good.append(ToolCall(type="tool_call", name=call.name, args=call.arguments, id=ident))
-        return content, good, bad
+        return content.strip(), good, bad
 
     def _cut(self, text: str) -> str:
         return text[: min((at for mark in self.stop if (at := text.find(mark)) >= 0), default=len(text))]
 
     def _span(self, sample: Sample, message: AIMessage) -> Span:
-        at = self.ledger.ahead(self.ids)
+        at = self.ledger.ahead(self.ids, [picture.ref for picture in self.pictures])
         new = self.pictures[len(self.ledger.images) if at else 0 :]
         return Span(
             at=at,
@@ -339,6 +348,13 @@ class _Turn:
     def _check(self, sample: Sample) -> None:
         """The engine must have seen what our ledger says: one token more or less, and the pictures of every
         later token are others than those trained on."""
+        if len(sample.logprobs) != len(sample.ids) or not all(map(math.isfinite, sample.logprobs)):
+            raise RunError(
+                "the engine gave tokens without a finite logprob each: its weights may be damaged, or too "
+                "large for its dtype: start it with dtype bfloat16"
+            )
+        if set(sample.ids) & set(self.model.checkpoint.banned):
+            raise RunError("the engine sampled an image token, and has no picture for it: ask again")
         expected = self.chatml.expand(self.ids, self.pictures)
         if list(sample.prompt) == expected:
             return
@@ -354,16 +370,17 @@ class _Turn:
 
 
 def _ledger(messages: Sequence[BaseMessage]) -> Ledger:
-    """Of our replies so far; what others wrote is prompt. Empty when a reply is missing, as after trimming:
-    then this prompt is noted whole."""
+    """Of our replies so far; what others wrote is prompt. It begins anew where a reply before is missing, as
+    after trimming: the next prompt was noted whole."""
     ledger = Ledger()
     for message in messages:
         span = span_of(message) if isinstance(message, AIMessage) else None
         if span is None:
             continue
-        if not ledger.fits(span):
-            return Ledger()
-        ledger.add(span)
+        if ledger.fits(span):
+            ledger.add(span)
+        else:
+            ledger = Ledger()
     return ledger
 
 
@@ -417,18 +434,22 @@ def _awaited(future: "Future[Sample]", timeout: float) -> Sample:
         raise
 
 
-def _next(told: "queue.SimpleQueue[tuple[int, ...] | None]", timeout: float) -> tuple[int, ...] | None:
+def _next(
+    told: "queue.SimpleQueue[tuple[int, ...] | None]", until: float, limit: float
+) -> tuple[int, ...] | None:
     try:
-        return told.get(timeout=timeout)
+        return told.get(timeout=max(0.0, until - time.monotonic()))
     except queue.Empty as error:
-        raise _too_slow(timeout) from error
+        raise _too_slow(limit) from error
 
 
-async def _anext(told: "asyncio.Queue[tuple[int, ...] | None]", within: float) -> tuple[int, ...] | None:
+async def _anext(
+    told: "asyncio.Queue[tuple[int, ...] | None]", until: float, limit: float
+) -> tuple[int, ...] | None:
     try:
-        return await asyncio.wait_for(told.get(), within)
+        return await asyncio.wait_for(told.get(), max(0.0, until - time.monotonic()))
     except TimeoutError as error:
-        raise _too_slow(within) from error
+        raise _too_slow(limit) from error
 
 
 def _too_slow(timeout: float) -> RunError:

@@ -1,6 +1,7 @@
 """Eyes: from the image blocks of messages to pictures that an engine takes.
 
-Promises: a reference of ours is taken as it is; base64 is decoded, turned upright and scaled once to the
+Promises: a reference of ours is taken as it is; base64 is decoded (its first frame, transparency over white),
+turned upright and scaled once to the
 model's grid. What one conversation shows twice is one picture.
 Does not: fetch addresses.
 """
@@ -18,6 +19,7 @@ from r4agent.engines import Checkpoint, Shown
 from r4agent.errors import UsageError, one_line
 from r4agent.geometry import Size
 from r4agent.media.limits import Limits
+from r4agent.media.stills import DAMAGE, FORMATS, rgb_of
 from r4agent.media.store import MediaStore, picture_ref
 from r4agent.media.view import View
 
@@ -90,13 +92,19 @@ def _data(block: Mapping[str, Any]) -> bytes:
 def _decoded(data: bytes) -> Image.Image:
     most = Limits().frame_pixels
     try:
-        image = Image.open(io.BytesIO(data))
-        if image.width * image.height > most:
-            raise UsageError(
-                f"an image of {image.width}x{image.height}: at most {most} pixels; scale it down"
-            )
-        return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"an image block that can't be decoded: {one_line(error)}") from error
+        image = Image.open(io.BytesIO(data), formats=FORMATS)  # reads the header
+    except Image.DecompressionBombError as error:
+        raise UsageError(f"an image of more than {most} pixels; scale it down") from error
+    except DAMAGE as error:
+        raise _damaged(error) from error
+    if image.width * image.height > most:
+        raise UsageError(f"an image of {image.width}x{image.height}: at most {most} pixels; scale it down")
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+        return Image.fromarray(rgb_of(image))
+    except DAMAGE as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> UsageError:
+    return UsageError(f"an image block that can't be decoded ({one_line(error)}): give {', '.join(FORMATS)}")

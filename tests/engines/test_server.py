@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -555,7 +555,7 @@ def test_closing_ends_all_and_nothing_comes_after(engine: ServerEngine, server: 
     assert server.busy.acquire(timeout=10)
     engine.close()
     engine.close()
-    with pytest.raises(CancelledError):
+    with pytest.raises(RunError, match="closed"):
         future.result(5)
     assert server.left.wait(5)
     with pytest.raises(RunError, match="closed"):
