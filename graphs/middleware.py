@@ -34,8 +34,9 @@ from r4agent.graphs.events import emit
 from r4agent.graphs.opening import checked_media, new_id
 from r4agent.graphs.optics import Optics
 from r4agent.graphs.sources import Sources
-from r4agent.graphs.state import RuminationOutput, pictures
+from r4agent.graphs.state import OUTCOME, RuminationOutput, pictures
 from r4agent.graphs.toolkit import Looking, Toolkit, cost_of
+from r4agent.ledger import confidence
 from r4agent.media import Limits
 from r4agent.media.roots import AnyRoots, Roots
 from r4agent.media.store import MediaStore, home
@@ -211,7 +212,9 @@ class RuminationMiddleware(AgentMiddleware[RuminationAgentState, Any, Any]):
         if looking is None:
             return None
         step, checkable = _said(state["messages"])
+        last = state["messages"][-1]
         end: dict[str, Any] = {"answer": None, "supported": "unchecked", "evidence": [], "error": None}
+        end["confidence"] = confidence(last) if isinstance(last, AIMessage) else None
         match step:
             case Answer(text=text):
                 found, end["supported"] = evidence.gather(
@@ -230,7 +233,7 @@ class RuminationMiddleware(AgentMiddleware[RuminationAgentState, Any, Any]):
         ended = self.log.end(looking, state["messages"], end)
         self.sources.close(looking["episode"])
         emit("answer", answer=ended["answer"], status=ended["status"])
-        result = {key: ended[key] for key in ("answer", "status", "supported", "evidence", "usage")}
+        result = {key: ended[key] for key in OUTCOME}
         return {"rumination": {**result, "episode": looking["episode"]}}
 
     async def abefore_agent(self, state: RuminationAgentState, runtime: Runtime[Any]) -> Update:

@@ -32,9 +32,10 @@ from r4agent.graphs.journal import Journal
 from r4agent.graphs.kit import Kit
 from r4agent.graphs.looking import make, observation
 from r4agent.graphs.opening import checked_input, header, new_id
-from r4agent.graphs.state import RuminationState, pictures
+from r4agent.graphs.state import OUTCOME, RuminationState, pictures
+from r4agent.ledger import confidence
 from r4agent.policy import aask, ask
-from r4agent.protocol import Answer, Call, Malformed, NotFound, Step, Turn
+from r4agent.protocol import Answer, Call, Malformed, NotFound, Step
 from r4agent.tools import TOOLS
 
 Update = dict[str, Any]
@@ -70,6 +71,7 @@ class Nodes:
             "answer": None,
             "status": None,
             "supported": "unchecked",
+            "confidence": None,
             "evidence": [],
             "usage": Spent(seconds=time.monotonic() - started).model_dump(),
             "episode": episode,
@@ -148,7 +150,7 @@ class Nodes:
         found: list[evidence.Evidence] = []
         supported: evidence.Supported = "unchecked"
         text = None
-        step = _last_turn(state["messages"]).step
+        step = read_reply(_last_reply(state["messages"])).step
         with self.kit.failing(state):
             if isinstance(step, Answer) and status in ("answered", "forced"):
                 text = step.text
@@ -164,13 +166,14 @@ class Nodes:
                 "answer": text,
                 "status": status,
                 "supported": supported,
+                "confidence": confidence(_last_reply(state["messages"])),
                 "evidence": [e.model_dump(mode="json") for e in found],
                 "usage": spent.model_dump(),
             }
             end = self.kit.journal(state).end({**end, "error": None})
         self.kit.close(state["episode"])
         emit("answer", answer=end["answer"], status=status)
-        result = {key: end[key] for key in ("answer", "status", "supported", "evidence", "usage")}
+        result = {key: end[key] for key in OUTCOME}
         return {**result, "choices": []}  # those go with the question; the next one may have none
 
     # Parts of the nodes, in the order in which they are used.
@@ -253,5 +256,5 @@ class Nodes:
         return Command(update=update, goto="re_encode")
 
 
-def _last_turn(messages: list[AnyMessage]) -> Turn:
-    return next(read_reply(m) for m in reversed(messages) if isinstance(m, AIMessage))
+def _last_reply(messages: list[AnyMessage]) -> AIMessage:
+    return next(m for m in reversed(messages) if isinstance(m, AIMessage))

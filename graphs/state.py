@@ -28,16 +28,22 @@ class RuminationOutput(TypedDict):
     """What a run ends with.
 
     answer: as the policy gave it; None unless status is answered or forced. supported: whether a reader
-    finds the answer in the evidence. evidence: `r4agent.evidence.Evidence` as plain data. usage:
+    finds the answer in the evidence. confidence: mean probability of the last reply's tokens, None where the
+    policy does not tell them. evidence: `r4agent.evidence.Evidence` as plain data. usage:
     `r4agent.budget.Spent` as plain data. episode: path of the log.
     """
 
     answer: str | None
     status: Status
     supported: Literal["yes", "no", "unchecked"]
+    confidence: float | None
     evidence: list[dict[str, Any]]
     usage: dict[str, Any]
     episode: str
+
+
+OUTCOME = ("answer", "status", "supported", "confidence", "evidence", "usage")
+"""What an episode's last line says of it, as the output has it."""
 
 
 class RuminationState(TypedDict):
@@ -54,6 +60,7 @@ class RuminationState(TypedDict):
     answer: str | None
     status: Status | None
     supported: Literal["yes", "no", "unchecked"]
+    confidence: float | None
     evidence: list[dict[str, Any]]
     usage: dict[str, Any]
     episode: str

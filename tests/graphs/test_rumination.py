@@ -45,7 +45,7 @@ def ask(clip: Path, question: str = "What does the red sign say?") -> dict[str, 
 
 def test_a_run_through_every_node_ends_with_its_answer_and_evidence(graph_of: Any, clip: Path) -> None:
     result = graph_of(EVERY_NODE).invoke(ask(clip))
-    assert set(result) == {"answer", "status", "supported", "evidence", "usage", "episode"}
+    assert set(result) == {"answer", "status", "supported", "confidence", "evidence", "usage", "episode"}
     assert (result["answer"], result["status"], result["supported"]) == ("42", "answered", "unchecked")
     assert [place["view"] for place in result["evidence"]] == ["v11"]
     assert result["usage"]["turns"] == 4

@@ -71,7 +71,15 @@ def test_the_answer_is_text_for_the_model_and_the_output_an_artifact(tool_of: An
         message.content.splitlines()[2],
     ]
     assert message.content.splitlines()[2].startswith("Evidence: 1.00 s, box [")
-    assert set(message.artifact) == {"answer", "status", "supported", "evidence", "usage", "episode"}
+    assert set(message.artifact) == {
+        "answer",
+        "status",
+        "supported",
+        "confidence",
+        "evidence",
+        "usage",
+        "episode",
+    }
     assert (message.name, message.status) == ("ask_media", "success")
 
 
