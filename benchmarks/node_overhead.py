@@ -3,11 +3,12 @@
     python benchmarks/node_overhead.py [--runs 40]
 
 A scripted policy zooms turn after turn and answers. The source is open and its views are made, by a run
-before the first that counts, so what is left is ours: messages, log lines, budget, routing. Per node: the time of a
-whole run over its nodes, which are prepare, then policy, zoom and re_encode for each turn, and answer. Runs
-without checkpoints, with checkpoints in memory and with SQLite's take turns, and so does a graph of the same
-shape whose nodes hand back what ours gave, made beforehand: that is LangGraph's share. Then 32 episodes of 4
-turns at once, in processor time a turn. On a busy machine the least is nearer to the cost than the median.
+before the first that counts, so what is left is ours: messages, log lines, budget, routing. Per node: the
+time of a whole run over its nodes, which are prepare, then policy, zoom and re_encode for each turn, and
+answer. Runs without checkpoints, with checkpoints in memory and with SQLite's take turns, and so does a graph
+of the same shape whose nodes hand back what ours gave, made beforehand: that is LangGraph's share. Then 32
+episodes of 4 turns at once, in processor time a turn. On a busy machine the least is nearer to the cost than
+the median.
 Ends with one line of JSON: median milliseconds a node at 4 turns, with checkpoints in memory and in SQLite.
 """
 
