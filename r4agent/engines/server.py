@@ -204,10 +204,11 @@ class ServerEngine:
                         raise RunError("it answered without a stream of events: is it a `vllm serve`?")
                     yield response.aiter_lines()
             except httpx.TransportError as error:
+                lost = Lost(_transport(error))
                 if self._greeting is not None:  # of many requests the first one says it
-                    logger.warning("%s: lost (%s); trying for %g s", self.url, error, self.retry_for)
+                    logger.warning("%s: lost (%s); trying for %g s", self.url, lost, self.retry_for)
                 self._greeting = None  # whoever comes back there has to be greeted first
-                raise Lost(_transport(error)) from error
+                raise lost from error
 
     @contextmanager
     def _named(self) -> Iterator[None]:
