@@ -337,6 +337,18 @@ def test_a_picture_twice_in_a_prompt_has_its_pixels_twice(engine: ServerEngine, 
     assert sent(server) == [[True, True]]
 
 
+def test_who_waits_for_a_picture_waits_no_longer_than_it_takes(
+    engine: ServerEngine, server: FakeServer
+) -> None:
+    engine.served()
+    server.pictures["img:red"] = b""
+    server.faults.append(talks_until_left)
+    first = engine.submit(request(engine.checkpoint, "red"))
+    assert server.busy.acquire(timeout=10)
+    assert ask(engine, "red").ids == (40, 41, 42)
+    assert first.cancel()
+
+
 def test_who_waits_for_a_picture_sends_it_when_the_other_fails(
     engine: ServerEngine, server: FakeServer
 ) -> None:
