@@ -101,7 +101,8 @@ def draw(
     import torch
 
     raw = logits.log_softmax(-1)
-    allowed = logits.index_fill(1, torch.tensor(banned, device=logits.device), -float("inf"))
+    allowed = logits.clone()
+    allowed[:, list(banned)] = -float("inf")
     tokens = allowed.argmax(-1)
     if any(row.temperature for row in rows):
         warm = torch.tensor([row.temperature > 0 for row in rows], device=logits.device)
