@@ -24,6 +24,7 @@ from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationState
 from r4agent.media import Source
 from r4agent.media.roots import Roots
+from r4agent.policy.resolve import described
 from r4agent.reader import Reader
 from r4agent.tools import TOOLS
 
@@ -98,6 +99,8 @@ class Kit(Optics):
         """What an episode's header says of the graph."""
         return super().settings() | {
             "policy": self.policy._llm_type,
+            "model": described(self.policy),
+            "token_exact": getattr(self.policy, "token_exact", False),
             "tools": sorted(TOOLS) if self.ruminates else [],
             "control": self.control,
             "reader": self.reader.name if self.reader else None,

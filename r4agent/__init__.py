@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from r4agent.media.store import MediaStore
     from r4agent.media.view import Picture, View
     from r4agent.policy import ScriptedPolicy
+    from r4agent.policy.chat import ChatR4
     from r4agent.reader import Reader
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ _HOME = {
     "r4agent.media.store": ("MediaStore",),
     "r4agent.media.view": ("Picture", "View"),
     "r4agent.policy": ("ScriptedPolicy",),
+    "r4agent.policy.chat": ("ChatR4",),
     "r4agent.reader": ("Reader",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -52,6 +54,7 @@ __all__ = [
     "QWEN3_VL",
     "Box",
     "Budget",
+    "ChatR4",
     "Episode",
     "Evidence",
     "Item",

@@ -19,7 +19,7 @@ from r4agent.errors import UsageError
 from r4agent.evaluation.results import Row
 from r4agent.geometry import QWEN2_5_VL, ModelProfile, Size
 from r4agent.graphs.dialogue import signature
-from r4agent.policy.resolve import spoken_by
+from r4agent.policy.resolve import described, spoken_by
 from r4agent.tools import TOOLS
 
 Control = Literal["equal-pixels", "random-crop", "blank-crop", "no-tool"]
@@ -60,7 +60,7 @@ class Subject:
         """What a result file says of it. reader: the name of the one that checks answers."""
         return {
             "policy": self.policy if isinstance(self.policy, str) else self.policy._llm_type,
-            "model": None if isinstance(self.policy, str) else _model(self.policy),
+            "model": None if isinstance(self.policy, str) else described(self.policy),
             "graph": "single_pass" if self.looks_once else "rumination",
             "control": self.control,
             "budget": self.budget.model_dump(),
@@ -73,11 +73,6 @@ class Subject:
         tools = {} if self.looks_once else TOOLS
         signatures = [signature(name, arguments) for name, arguments in tools.items()]
         return protocol.system_text("MEDIA", signatures, self.speaks, self.budget)
-
-
-def _model(policy: BaseChatModel) -> dict[str, Any]:
-    """Which model of its class, and how it samples, as LangChain tells tracers; never a key."""
-    return dict(policy._get_ls_params())
 
 
 def equal_pixels(row: Row, budget: Budget, profile: ModelProfile) -> Budget:

@@ -73,6 +73,11 @@ class ChatR4(BaseChatModel):
         return True
 
     @property
+    def token_exact(self) -> bool:
+        """Every reply has its span: its episodes can be trained on."""
+        return True
+
+    @property
     def speaks(self) -> ModelProfile:
         """How the model takes pictures and writes boxes; the graph goes by it."""
         return self.checkpoint.profile

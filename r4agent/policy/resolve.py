@@ -6,6 +6,7 @@ Does not: guess. An unknown name is an error that lists what there is.
 """
 
 import importlib
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
@@ -58,6 +59,12 @@ def spoken_by(model: BaseChatModel) -> ModelProfile:
     """How a policy takes pictures and writes boxes: as it says itself (ours do), else as Qwen2.5-VL."""
     profile: ModelProfile = getattr(model, "speaks", None) or QWEN2_5_VL
     return profile
+
+
+def described(model: BaseChatModel) -> dict[str, Any]:
+    """Which model of its class, and how it samples; of a foreign one what LangChain tells tracers, no key."""
+    ours = getattr(model, "takes_references", False)
+    return dict(model._identifying_params if ours else model._get_ls_params())
 
 
 def _what(error: Exception) -> str:
