@@ -86,6 +86,10 @@ def _tame(value: Any, depth: int = 16) -> Any:
             return "…"
         if isinstance(value, dict):
             return {str(key): _tame(part, depth - 1) for key, part in value.items()}
+        if set(map(type, value)) <= {float, str}:  # logprobs by the thousand
+            return list(value)
+        if set(map(type, value)) == {int} and -(2**63) <= min(value) <= max(value) < 2**63:  # and ids
+            return list(value)
         return [_tame(part, depth - 1) for part in value]
     if isinstance(value, int) and not isinstance(value, bool):
         return value if -(2**63) <= value < 2**63 else f"{value:.3e}"

@@ -7,7 +7,7 @@ Does not: touch pixels, or keep anything but encoded text.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import groupby
@@ -104,12 +104,15 @@ class ChatML:
                 ids.append(piece)
         return ids, pictures
 
-    def expand(self, ids: Iterable[int], pictures: Sequence[Shown]) -> list[int]:
+    def expand(self, ids: Sequence[int], pictures: Sequence[Shown]) -> list[int]:
         """The ids with each picture's image token repeated as often as its grid says."""
-        image, queue, out = self.checkpoint.image_token, iter(pictures), list[int]()
-        for token in ids:
-            out += [image] * self.checkpoint.tokens(next(queue).grid) if token == image else [token]
-        return out
+        image, out, start = self.checkpoint.image_token, list[int](), 0
+        for picture in pictures:  # by slices: every turn does this for its whole prompt
+            at = ids.index(image, start)
+            out += ids[start:at]
+            out += [image] * self.checkpoint.tokens(picture.grid)
+            start = at + 1
+        return out + list(ids[start:])
 
     def text(self, ids: Sequence[int], opening: str = "") -> str:
         """What a reply says: its ids without the end of the turn, after what it was made to begin with."""
@@ -226,6 +229,8 @@ def _pieces(message: BaseMessage, see: See) -> Iterator[Piece]:
                     yield see(block)
                 case "tool_call" | "tool_call_chunk" | "invalid_tool_call" | "reasoning":
                     pass  # calls follow below; earlier thoughts are not shown again
+                case "non_standard" if isinstance(message, AIMessage):
+                    pass  # the same, in another provider's words
                 case other:
                     raise UsageError(f"a content block of type {other!r}: this model takes text and images")
     if isinstance(message, AIMessage) and "<tool_call>" not in message.text:
