@@ -290,9 +290,11 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
 
 def _refused(error: Exception) -> R4Error:
     """What vLLM says of one request, with what to do."""
+    from vllm.exceptions import VLLMClientError
+
     said = one_line(error)
     if "may be provided in one prompt" in said or "limit-mm-per-prompt" in said:
         return RunError(f'{said}; start it with engine_args limit_mm_per_prompt={{"image": N}}')
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError | VLLMClientError):
         return UsageError(f"vLLM refused the request: {said}")
     return RunError(f"vLLM failed: {type(error).__name__}: {said}")

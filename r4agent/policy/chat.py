@@ -133,7 +133,7 @@ class ChatR4(BaseChatModel):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """The model with tools. tool_choice: `any` (or True, `required`) demands a call, a name that call; an
         engine that can hold the model to a schema (vLLM) does so."""
-        signatures = [convert_to_openai_tool(tool) for tool in tools]
+        signatures = [_signature(tool) for tool in tools]
         choice = tool_choice.get("function", {}).get("name") if isinstance(tool_choice, dict) else tool_choice
         names = {tool["function"]["name"] for tool in signatures}
         if choice in (True, "required"):
@@ -389,24 +389,35 @@ def _ledger(messages: Sequence[BaseMessage]) -> Ledger:
     return ledger
 
 
+def _signature(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
+    signature = convert_to_openai_tool(tool)
+    if "function" not in signature:  # a provider's own, such as a web search: LangChain passes it on
+        raise UsageError(f"a tool without a function, {signature.get('type')!r}: this model calls functions")
+    return signature
+
+
 def _forced(tools: Sequence[dict[str, Any]], choice: str | None) -> dict[str, Any] | None:
     """The JSON schema of the call that must be made, if one must."""
     if not choice or not tools:
         return None
     functions = [tool["function"] for tool in tools if choice in ("any", tool["function"]["name"])]
-    calls = [
-        {
-            "type": "object",
-            "properties": {
-                "name": {"const": f["name"]},
-                "arguments": f.get("parameters") or {"type": "object"},
-            },
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for f in functions
-    ]
-    return calls[0] if len(calls) == 1 else {"anyOf": calls}
+    calls: list[dict[str, Any]] = []
+    parts: dict[str, Any] = {}
+    for number, function in enumerate(functions):
+        # `#/$defs/…` is looked for at the root, where two tools may not use one name for two things
+        written = json.dumps(function.get("parameters") or {"type": "object"})
+        arguments = json.loads(written.replace('"#/$defs/', f'"#/$defs/{number}.'))
+        parts |= {f"{number}.{name}": part for name, part in arguments.pop("$defs", {}).items()}
+        calls.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": function["name"]}, "arguments": arguments},
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
+    return {**schema, "$defs": parts} if parts else schema
 
 
 def _usage(sample: Sample) -> UsageMetadata:
