@@ -36,6 +36,7 @@ from r4agent import Budget, create_rumination_graph
 from r4agent.engines.cpu import serve_environment
 from r4agent.engines.tiny import make_tiny
 from r4agent.graphs.rumination import Graph
+from r4agent.media import Limits
 from r4agent.media.store import MediaStore
 from r4agent.policy.chat import ChatR4
 
@@ -109,6 +110,7 @@ def make_graph(folder: Path, model: Path, url: str, retry_for: float) -> Graph:
         budget=BUDGET,
         store=MediaStore(folder / "pictures"),
         episodes=folder / "episodes",
+        limits=Limits(decode_seconds=300),  # many at once on a small machine, beside a server that starts
         checkpointer=saver,
     )
 

@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from itertools import cycle
 from typing import Any, TypeVar
 
 import httpx
@@ -31,6 +32,7 @@ from r4agent.engines.wire import GENERATE, Forgotten, Lost, Reply, body, expecte
 from r4agent.errors import R4Error, RunError, UsageError, one_line
 
 CONNECTIONS = 512  # requests at once; further ones wait here
+POOLS = 16  # of connections: httpx looks at all of a pool for each request
 IDLE = 3.0  # seconds after which a connection isn't used again: vLLM closes it after five
 GREETING = 30.0  # seconds for each question of the greeting
 SLOWEST = 10.0  # the longest pause between two tries
@@ -81,7 +83,8 @@ class ServerEngine:
         self._answered = False  # whether the server ever did
         self.closed = False
         self._loop = asyncio.new_event_loop()
-        self._client = self._connect()
+        self._clients = self._pools()
+        self._turn = cycle(self._clients)
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-http", daemon=True)
         self._thread.start()
 
@@ -111,15 +114,20 @@ class ServerEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
-    def _connect(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            timeout=httpx.Timeout(None, connect=10.0),
-            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE),
-        )
+    def _pools(self) -> list[httpx.AsyncClient]:
+        trusted = httpx.create_ssl_context()  # reading it takes longer than all the rest
+        limits = httpx.Limits(max_connections=CONNECTIONS // POOLS, keepalive_expiry=IDLE)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        timeout = httpx.Timeout(None, connect=10.0)
+        return [
+            httpx.AsyncClient(
+                base_url=self.url, headers=headers, timeout=timeout, limits=limits, verify=trusted
+            )
+            for _ in range(POOLS)
+        ]
 
     # A request, through all its tries
 
@@ -196,7 +204,9 @@ class ServerEngine:
         kind = {"Content-Type": "application/json"}
         with self._named():
             try:
-                async with self._client.stream("POST", GENERATE, content=content, headers=kind) as response:
+                async with next(self._turn).stream(
+                    "POST", GENERATE, content=content, headers=kind
+                ) as response:
                     if response.status_code != 200:
                         await response.aread()
                         raise _refusal(response)
@@ -282,7 +292,7 @@ class ServerEngine:
         seconds = min(GREETING, self.timeout)
         try:
             async with asyncio.timeout(seconds):
-                response = await self._client.request(method, path, json=content)
+                response = await next(self._turn).request(method, path, json=content)
         except httpx.TransportError as error:
             raise Lost(_transport(error)) from error
         except TimeoutError as error:

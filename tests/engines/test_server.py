@@ -600,6 +600,8 @@ def test_the_model_that_is_asked_for(make: Make, server: FakeServer, checkpoint:
     assert make(model="tuned").served().model == "tuned"
     server.cards = [card("a"), card("b", root=checkpoint.name)]
     assert make().served().model == "b"
+    server.cards = [card("c", root=checkpoint.name), card("b", root=checkpoint.name)]
+    assert make().served().model == "c"
     server.cards = [card("a"), card(checkpoint.name)]
     assert make().served().model == checkpoint.name
     server.cards = [card("a", root="/models/same"), card("b", root="/models/same")]
