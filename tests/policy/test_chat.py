@@ -8,7 +8,7 @@ import json
 import pickle
 import threading
 import time
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -368,17 +368,6 @@ def test_an_interrupt_cancels_its_request(silent: Silent, monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         ChatR4(model="tiny", engine=silent).invoke("x")
     assert silent.futures[0].cancelled()
-
-
-def test_an_engine_that_gives_up_is_an_error(checkpoint: Checkpoint) -> None:
-    class GivesUp(Silent):
-        def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
-            future: Future[Sample] = Future()
-            future.cancel()
-            return future
-
-    with pytest.raises((RunError, CancelledError)):
-        ChatR4(model="tiny", engine=GivesUp(checkpoint)).invoke("x")
 
 
 # One engine for all who ask for the same

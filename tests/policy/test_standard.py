@@ -43,6 +43,14 @@ class _Ours:
         return False  # addresses are not fetched
 
     @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def supports_model_override(self) -> bool:
+        return False  # an engine runs one model
+
+    @property
     def supports_image_tool_message(self) -> bool:
         return True
 
