@@ -7,6 +7,7 @@ Does not: keep anything between nodes except open sources and logs that were rea
 again.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,6 +40,7 @@ from r4agent.protocol import Answer, Call, Malformed, NotFound, Step
 from r4agent.tools import TOOLS
 
 Update = dict[str, Any]
+Logged = tuple[AnyMessage, dict[str, Any]]  # a message, and its line
 ToPictures = Command[Literal["re_encode", "policy"]]
 
 
@@ -80,8 +82,9 @@ class Nodes:
 
     def policy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
         """Ask the policy for its next turn."""
-        journal, started = self.kit.journal(state), time.monotonic()
-        known = journal.recall()
+        started = time.monotonic()
+        journal, known = self._recall(state)
+        reply = None
         if known is None:
             with self.kit.failing(state):
                 reply = ask(
@@ -91,15 +94,16 @@ class Nodes:
                     store=self.kit.store,
                     config=config,
                 )
-                known = self._log_reply(journal, reply, started)
-        return self._after_reply(state, journal, known[1])
+        return self._decide(state, journal, known, reply, started)
 
     async def apolicy(self, state: RuminationState, config: RunnableConfig) -> Command[Any]:
-        """The same, awaited, so that many episodes share one engine."""
-        journal, started = self.kit.journal(state), time.monotonic()
-        known = journal.recall()
+        """The same, awaited, so that many episodes share one engine. The log is read and written in a thread:
+        the event loop of a server does not wait for a disk."""
+        started = time.monotonic()
+        journal, known = await asyncio.to_thread(self._recall, state)
+        reply = None
         if known is None:
-            with self.kit.failing(state):
+            try:
                 reply = await aask(
                     self.kit.policy,
                     journal.messages,
@@ -107,8 +111,10 @@ class Nodes:
                     store=self.kit.store,
                     config=config,
                 )
-                known = self._log_reply(journal, reply, started)
-        return self._after_reply(state, journal, known[1])
+            except BaseException as error:
+                await asyncio.to_thread(self._fail, state, error)
+                raise
+        return await asyncio.to_thread(self._decide, state, journal, known, reply, started)
 
     def select_frames(self, state: RuminationState) -> ToPictures:
         """Choose whole frames, in medium detail."""
@@ -187,9 +193,30 @@ class Nodes:
                 system = protocol.system_text(about, self.kit.signatures, self.kit.profile, self.kit.budget)
                 journal.add(SystemMessage(system))
 
-    def _log_reply(
-        self, journal: Journal, reply: AIMessage, started: float
-    ) -> tuple[AnyMessage, dict[str, Any]]:
+    def _recall(self, state: RuminationState) -> tuple[Journal, Logged | None]:
+        journal = self.kit.journal(state)
+        return journal, journal.recall()
+
+    def _decide(
+        self,
+        state: RuminationState,
+        journal: Journal,
+        known: Logged | None,
+        reply: AIMessage | None,
+        started: float,
+    ) -> Command[Any]:
+        """Log a reply, unless it is known, and where it leads."""
+        if known is None:
+            assert reply is not None
+            with self.kit.failing(state):
+                known = self._log_reply(journal, reply, started)
+        return self._after_reply(state, journal, known[1])
+
+    def _fail(self, state: RuminationState, error: BaseException) -> None:
+        with self.kit.failing(state):
+            raise error
+
+    def _log_reply(self, journal: Journal, reply: AIMessage, started: float) -> Logged:
         reply = storable(reply)
         turn = read_reply(reply)
         if isinstance(turn.step, Call) and not reply.tool_calls:
