@@ -60,7 +60,12 @@ def tiny_ones(folder: Path) -> list[Path]:
 
 def measured(checkpoint: Checkpoint, each: int, tokens: int) -> Parity:
     ours = TransformersEngine(checkpoint, dtype="float32")
-    settings = {"dtype": "float32", "max_model_len": 8192, "kv_cache_memory_bytes": 1 << 30}
+    settings = {
+        "dtype": "float32",
+        "max_model_len": 8192,
+        "kv_cache_memory_bytes": 1 << 30,
+        "enforce_eager": True,
+    }
     theirs = VllmEngine(checkpoint, own_process=True, **settings)  # so that two can follow each other
     try:
         requests = prompts(checkpoint, each, tokens)

@@ -175,9 +175,8 @@ def _save_weights(
         if family == "qwen2_5_vl"
         else (transformers.Qwen3VLConfig, transformers.Qwen3VLForConditionalGeneration)
     )
-    ids = {name: tokenizer.token_to_id(name) for name in SPECIALS}
-    size = tokenizer.get_vocab_size()
-    config = config_class(**_config(family, ids, size, hidden, layers))
+    ids: dict[str, int] = tokenizer.get_vocab()
+    config = config_class(**_config(family, ids, len(ids), hidden, layers))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = model_class(config)
