@@ -45,8 +45,8 @@ class Ask(BaseModel):
 def as_tool(
     graph: Runnable[Any, Any], *, roots: AnyRoots, name: str = "ask_media", description: str = DESCRIPTION
 ) -> StructuredTool:
-    """A graph of `create_rumination_graph` or `create_single_pass_graph`, or one with their input and output, as
-    a tool. roots: folders that media may lie in, or `Roots`."""
+    """A graph as a tool. graph: of `create_rumination_graph` or `create_single_pass_graph`, or one with their
+    input and output. roots: folders that media may lie in, or `Roots`."""
     allowed = Roots.of(roots)
 
     def ask(config: RunnableConfig, **arguments: Any) -> tuple[str, dict[str, Any]]:
