@@ -1,4 +1,4 @@
-"""A person is asked when the policy is less sure than 0.8, or does not say and a reader can't find the answer.
+"""A person is asked when the policy is less sure than 0.8, or does not say, and a reader finds no such text.
 
 Shows: an interrupt in a parent graph; the hint goes with a follow-up question, and what was seen stays seen.
 """
@@ -40,7 +40,7 @@ def doubt(case: Case) -> Command[Literal["look", "__end__"]]:
     if case["result"]["supported"] == "yes" if sure is None else sure >= 0.8:
         return Command(goto=END)
     hint = interrupt({"answer": case["result"]["answer"], "ask": "Where should it look?"})
-    return Command(update={"question": f"{case['question']} Hint: {hint}"}, goto="look")
+    return Command(update={"question": f"{case['question']} {hint}"}, goto="look")
 
 
 builder = StateGraph(Case).add_sequence([look, doubt]).add_edge(START, "look")
@@ -52,8 +52,7 @@ def main() -> None:
     case = graph.invoke({"media": DEMO, "question": "How large is the snapshot?"}, thread)
     print("interrupted:", case["__interrupt__"][0].value)
     result = graph.invoke(Command(resume="the pop-up at 8.7 s"), thread)["result"]
-    print("answer:", result["answer"], "supported:", result["supported"])
-    print("pictures made for it:", result["usage"]["images"])
+    print("answer:", result["answer"], result["supported"], result["usage"]["images"], "pictures more")
 
 
 if __name__ == "__main__":
