@@ -3,7 +3,8 @@
 PYTEST ?=
 BIN := .venv/bin
 CLIP := examples/demo.mp4
-WORKERS := --numprocesses auto --maxprocesses 4
+# Tests that share a server or an engine are a group, and run in one worker.
+WORKERS := --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: help venv demo test quick check tests
 help:

@@ -51,7 +51,7 @@ _declared: list[Any] = []  # torch forgets the operators of a Library that nobod
 def prepare() -> None:
     """To be called before vllm or transformers is imported. Changes nothing where no stand-in is needed."""
     folder = stand_ins()
-    if folder is not None and str(folder) not in sys.path:
+    if folder is not None and not _stands(folder, sys.path):
         sys.path.insert(0, str(folder))
         os.environ.update(serve_environment())
 
@@ -60,9 +60,15 @@ def serve_environment() -> dict[str, str]:
     """This process's environment, as a `vllm serve` needs it."""
     folder = stand_ins()
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if folder is None or str(folder) in paths:
+    if folder is None or _stands(folder, paths):
         return dict(os.environ)
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, paths)])}
+
+
+def _stands(folder: Path, paths: list[str]) -> bool:
+    """Whether the same stand-ins are on a path: a folder is named by a digest of its content, and a process
+    begun with another R4_HOME has it elsewhere."""
+    return any(Path(path).name == folder.name for path in paths)
 
 
 def stand_ins() -> Path | None:
@@ -93,7 +99,7 @@ def stand_in(name: str) -> None:
     loaded, torchvision gets its operators declared, and any other stays empty."""
     empty = sys.modules[name]
     here = Path(empty.__file__ or "").parents[1]
-    elsewhere = [path for path in sys.path if Path(path) != here]
+    elsewhere = [path for path in sys.path if Path(path).name != here.name]
     try:
         _load(name, elsewhere)
     except (OSError, RuntimeError):
