@@ -134,9 +134,10 @@ class ServerEngine:
     async def _persist(self, ask: Callable[[bool], Awaitable[T]]) -> T:
         """Try until there is a reply, a refusal, or no time left. `ask` is told whether to send all pixels,
         whatever the server may have."""
-        tries, until, whole = 0, float("inf"), False
+        tries, pause, until, whole = 0, 0.0, float("inf"), False
         while True:
             try:
+                await asyncio.sleep(pause)
                 async with asyncio.timeout(self.timeout):
                     return await ask(whole)
             except asyncio.CancelledError:
@@ -151,11 +152,10 @@ class ServerEngine:
             except Forgotten as error:
                 if whole:
                     raise RunError(f"{self.url}: it did not take the pictures ({error})") from error
-                whole = True
+                whole, pause = True, 0.0
             except Lost as lost:
                 until = min(until, time.monotonic() + self.retry_for)
-                await asyncio.sleep(self._pause(lost, tries, until))
-                tries += 1
+                pause, tries = self._pause(lost, tries, until), tries + 1
 
     def _pause(self, lost: Lost, tries: int, until: float) -> float:
         """Seconds before the next try. Raises RunError when there is to be none."""

@@ -574,6 +574,18 @@ def test_closing_ends_all_and_nothing_comes_after(engine: ServerEngine, server: 
         engine.submit(request(engine.checkpoint))
 
 
+def test_closing_ends_what_waits_to_try_again(engine: ServerEngine, server: FakeServer) -> None:
+    engine.served()
+    server.faults.append(says(429, "slow down", Retry_After="4"))
+    future = engine.submit(request(engine.checkpoint))
+    while not server.asked:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    engine.close()
+    with pytest.raises(RunError, match="closed"):
+        future.result(5)
+
+
 # The greeting
 
 
