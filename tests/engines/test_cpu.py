@@ -149,6 +149,19 @@ def test_preparing_twice_is_preparing_once(
     }  # fmt: skip
 
 
+def test_stand_ins_of_another_home_will_do(
+    installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two folders of them would each take the other's for the real packages."""
+    installed(CPU_BUILD)
+    cpu.prepare()
+    path, environment = list(sys.path), dict(os.environ)
+    monkeypatch.setenv("R4_HOME", str(tmp_path / "other"))
+    cpu.prepare()
+    assert sys.path == path
+    assert cpu.serve_environment()["PYTHONPATH"] == environment["PYTHONPATH"]
+
+
 def test_the_stand_in_for_vllm_does_not_hide_itself(installed: Callable[..., None]) -> None:
     """Once it is on the path, vllm looks installed."""
     installed(CPU_BUILD)
