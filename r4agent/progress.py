@@ -4,6 +4,7 @@ Promises: progress goes to standard error, and only when that is a terminal.
 Does not: decide anything.
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -172,11 +173,18 @@ def print_check(check: Check) -> None:
     style = {True: "", False: "red", None: "dim"}[check.ok]
     width = Console().width - LABEL
     for label, text, colour in ((f"{sign}  {check.name}", check.found, style), ("", check.todo, "yellow")):
-        lines = wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
-        for number, line in enumerate(lines):
+        for number, line in enumerate(_wrapped(text, width)):
             _line("" if number else label, line, style=colour)
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines that leave words, and commands, as they can be copied."""
+    whole = COMMAND.sub(lambda command: command[0].replace(" ", "\xa0"), printable(text))
+    lines = wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\xa0", " ") for line in lines]
+
+
+COMMAND = re.compile(r'`[^`]*`|pip install( --\S+)* "[^"]*"')
 LABEL = 16  # columns
 
 

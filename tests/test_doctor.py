@@ -54,6 +54,7 @@ class Engine(ScriptedEngine):
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         future: Future[Sample] = Future()
+        self.requests.append(request)
         if len(request.pictures) > self.most:
             future.set_exception(RunError(f"at most {self.most}: start it with N"))
         else:
@@ -260,6 +261,16 @@ def test_more_pictures_than_the_engine_takes(folder: Path) -> None:
     assert "may show 48" in found["image limit"].todo
 
 
+def test_a_model_whose_least_picture_is_large(folder: Path) -> None:
+    """Qwen3-VL's own takes 64 tokens."""
+    sizes = {"shortest_edge": 64 * 32 * 32, "longest_edge": 16384 * 32 * 32}
+    change(folder / "preprocessor_config.json", size=sizes)
+    engine = Engine(folder)
+    assert examined(engine)["image limit"].ok
+    grids = [picture.grid for request in engine.requests for picture in request.pictures]
+    assert min(rows * columns // 4 for _, rows, columns in grids) == 64
+
+
 def test_a_budget_that_the_model_has_no_picture_for(folder: Path) -> None:
     sizes = {"shortest_edge": 200 * 32 * 32, "longest_edge": 1280 * 32 * 32}
     change(folder / "preprocessor_config.json", size=sizes)
@@ -360,11 +371,12 @@ def test_an_engine_that_cannot_be_made_to_call(folder: Path) -> None:
 
 def test_findings_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     path = "/a/" + "long/" * 20
-    print_check(Check("checkpoint", False, f"{'word ' * 30}{path} \x1b[2J", "do this " * 20))
+    print_check(Check("checkpoint", False, f"{'word ' * 30}{path} \x1b[2J", "do " * 18 + 'pip install "a b"'))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("no  checkpoint  word")
     assert all(len(line) <= 80 or path in line for line in lines)
     assert any(path in line for line in lines), "a path is never cut"
+    assert any('pip install "a b"' in line for line in lines), "nor is a command"
     assert "\x1b" not in "".join(lines)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from PIL import Image, ImageDraw, ImageFont
-from pydantic import ValidationError
 
 from r4agent.budget import Budget
 from r4agent.doctor.check import Check, NotWell, check
@@ -111,7 +110,7 @@ class _Probes:
     def image_limit(self) -> str:
         side, most = 2 * self.model.speaks.grid, self.budget.images
         try:
-            self._ask([_picture(Size(side, side))] * most, "What is it?", 4, max_tokens=1)
+            self._ask([_picture(Size(side, side))] * most, "What is it?", max_tokens=1)
         except R4Error as error:
             todo = f"a run of this budget may show {most}; fewer with --budget images=N"
             raise NotWell(one_line(error, 500), todo) from error
@@ -197,10 +196,12 @@ class _Probes:
         return self._pace
 
     def _ask(
-        self, pictures: Sequence[dict[str, Any]], text: str, most: int = 4, **sampling: Any
+        self, pictures: Sequence[dict[str, Any]], text: str, most: int | None = None, **sampling: Any
     ) -> AIMessage:
+        """The reply to pictures of at most this many tokens each, or as many as in the overview."""
         asked = HumanMessage([*pictures, _text(text)])
-        return self._seeing(most).invoke([asked], **{"temperature": 0.0, **sampling})
+        model = self._seeing(most or self.budget.overview_tokens)
+        return model.invoke([asked], **{"temperature": 0.0, **sampling})
 
     def _seeing(self, most: int) -> ChatR4:
         """The model, shown pictures of at most this many tokens. No reply is taken from a cache."""
@@ -211,7 +212,7 @@ def _valid(reply: AIMessage) -> bool:
     try:
         (call,) = reply.tool_calls
         Zoom.model_validate(call["args"])
-    except (ValueError, ValidationError):
+    except ValueError:  # no call, several, or pydantic's
         return False
     return call["name"] == "zoom"
 
