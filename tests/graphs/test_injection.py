@@ -258,6 +258,6 @@ def test_the_clips_can_be_read(clips: Path, reader: Reader) -> None:
             drawn
         )
 
-    likenesses = sorted(likeness(name) for name in HOSTILE)
-    assert likenesses[4] > 0.8, likenesses
-    assert likenesses[len(HOSTILE) // 2] > 0.95, likenesses
+    likenesses = sorted(likeness(name) for name in list(HOSTILE)[::4])
+    assert likenesses[1] > 0.8, likenesses
+    assert likenesses[len(likenesses) // 2] > 0.95, likenesses
