@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -234,6 +235,7 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
+@cache
 def _picture(size: Size) -> dict[str, Any]:
     """A sign, as an image block."""
     image = Image.new("RGB", (size.width, size.height), "white")
