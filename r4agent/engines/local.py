@@ -8,6 +8,7 @@ Does not: choose vLLM's settings: `engine_args` go to vLLM's own `LLM`, over the
 
 import contextlib
 import itertools
+import multiprocessing.connection
 import os
 import queue
 import threading
@@ -61,6 +62,8 @@ class VllmEngine:
         self.closed = False
         self._thread = threading.Thread(target=self._drive, name="vllm", daemon=True)
         self._thread.start()
+        if own_process:
+            _watch(self.llm.llm_engine.engine_core)
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request. See `Engine`."""
@@ -260,6 +263,20 @@ def _settle(future: "Future[T]", result: T) -> None:
 def _fail(future: "Future[Any]", error: Exception) -> None:
     with contextlib.suppress(InvalidStateError):
         future.set_exception(error)
+
+
+def _watch(client: Any) -> None:
+    """Tell vLLM's client when its process has ended: of one that was killed it waits for output for ever
+    (0.32: `SyncMPClient.get_output`)."""
+    manager = client.resources.engine_manager  # Ray's has no processes of ours
+    ends = [process.sentinel for process in getattr(manager, "processes", ())]
+
+    def watch() -> None:
+        multiprocessing.connection.wait(ends)
+        client.outputs_queue.put(RuntimeError("its process ended"))
+
+    if ends:
+        threading.Thread(target=watch, name="vllm-watch", daemon=True).start()
 
 
 def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, Any]) -> "LLM":

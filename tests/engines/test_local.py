@@ -381,21 +381,34 @@ def _named(engine: Any) -> Iterator[tuple[str, Any]]:
     yield from load_file(engine.checkpoint.folder / "model.safetensors").items()
 
 
-def test_a_process_that_dies_fails_all_who_wait(tiny: Tiny) -> None:
+def test_a_process_of_its_own_that_forgets_and_dies(tiny: Tiny) -> None:
+    """It is sent a picture again, whichever side has lost it. When it is killed, all who wait fail."""
     needs("vllm")
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"
     from r4agent.engines.local import VllmEngine
 
     engine = VllmEngine(Checkpoint.load(tiny("qwen3_vl")), own_process=True, **ARGS)
     try:
+        album = Album(engine.checkpoint, 2)
+        first = engine.submit(request(engine, album=album)).result(60)
+        loads = [len(album.loads)]
+        core = engine.llm.llm_engine
+        for forget in (lambda: None, core.reset_mm_cache, core.engine_core.reset_mm_cache):
+            engine.call(forget)
+            engine.call(engine.llm.reset_prefix_cache)  # else it need not look at the picture again
+            engine.call(core.reset_encoder_cache)
+            again = engine.submit(request(engine, album=album)).result(60)
+            assert (again.ids, again.prompt) == (first.ids, first.prompt)
+            loads.append(len(album.loads))
+        assert loads == [2, 2, 4, 6]
         told = threading.Event()
         futures = [
             engine.submit(request(engine, f"{n}", max_tokens=7000, json_schema=LONG), lambda _: told.set())
             for n in range(8)
         ]
         assert told.wait(60)
-        [core] = multiprocessing.active_children()
-        core.kill()
+        [process] = multiprocessing.active_children()
+        process.kill()
         for future in futures:
             with pytest.raises(RunError, match="vLLM stopped"):
                 future.result(60)
