@@ -31,7 +31,7 @@ async def main(url: str) -> None:
 
     outside = ASKED | {"media": "/etc/passwd"}
     refused = await client.runs.wait(None, "rumination", input=outside, raise_error=False)
-    print("refused:", refused["__error__"]["message"])
+    print("refused:", refused["__error__"]["error"])
 
 
 if __name__ == "__main__":
