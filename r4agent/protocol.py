@@ -13,6 +13,7 @@ with thoughts in <think>…</think>: the Qwen/Nous grammar, with evidence and a 
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -165,8 +166,8 @@ def _cite(content: str) -> Cite | Malformed:
 
 
 def _json_object(content: str) -> dict[str, Any] | Malformed:
-    """A strict JSON object: no NaN, no duplicate keys, no integer that a checkpoint can't keep, no depth
-    that overflows the stack."""
+    """A strict JSON object: no NaN, no infinity, no duplicate keys, no integer that a checkpoint can't keep,
+    no depth that overflows the stack."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) < len(pairs):
@@ -181,8 +182,19 @@ def _json_object(content: str) -> dict[str, Any] | Malformed:
             raise ValueError("an integer beyond 64 bits")
         return number
 
+    def finite(digits: str) -> float:
+        if math.isinf(number := float(digits)):  # 1e999
+            raise ValueError("a number beyond all floats")
+        return number
+
     try:
-        value = json.loads(content, object_pairs_hook=unique, parse_constant=refuse, parse_int=whole)
+        value = json.loads(
+            content,
+            object_pairs_hook=unique,
+            parse_constant=refuse,
+            parse_int=whole,
+            parse_float=finite,
+        )
     except RecursionError:
         return Malformed("nested too deeply")
     except ValueError as error:

@@ -72,6 +72,7 @@ def test_well_formed(text: str, step: object) -> None:
         ('<tool_call>{"name":1,"arguments":{}}</tool_call>', '"name" must be a string'),
         ('<tool_call>{"name":"a","name":"b","arguments":{}}</tool_call>', "a key stands twice"),
         ('<tool_call>{"name":"a","arguments":{"x":NaN}}</tool_call>', "NaN is not a number"),
+        ('<tool_call>{"name":"a","arguments":{"x":-1e999}}</tool_call>', "beyond all floats"),
         ("<tool_call>" + "[" * 100_000 + "</tool_call>", "nested too deeply"),
         ("<tool_call>" + "9" * 5000 + "</tool_call>", "not valid JSON"),
         ('<evidence>{"view":"v1"}</evidence>' + GOOD, "<evidence> goes with <answer>"),

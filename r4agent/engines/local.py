@@ -295,7 +295,7 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
         "logprobs_mode": "raw_logprobs",
         "limit_mm_per_prompt": {"video": 0},  # ours are pictures; vLLM would keep memory for videos
         "seed": 0,
-        # A schema allows white space anywhere, without end: a model that is unsure would spend its tokens on it.
+        # A schema allows white space without end: an unsure model would spend its tokens on that.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
     try:
