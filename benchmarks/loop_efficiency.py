@@ -1,6 +1,6 @@
 """What the graph costs beside its model: 32 episodes at once through the graph, and a bare replay.
 
-    python benchmarks/loop_efficiency.py [--rounds 7] [--hidden 256 --layers 4]
+    python benchmarks/loop_efficiency.py [--rounds 3] [--hidden 256 --layers 4]
 
 Real vLLM runs a random Qwen2.5-VL of a few million parameters, the size at which our own work weighs most; a
 grammar decides what it says (`steered.py`), so that each episode selects, zooms, looks again, and answers in
@@ -27,7 +27,7 @@ from r4agent.engines.request import Request
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--episodes", type=int, default=32)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
@@ -37,12 +37,12 @@ def main() -> None:
         crowd = Crowd(
             Path(name), told.episodes, hidden=told.hidden, layers=told.layers, own_process=not told.in_process
         )
-        print(f"{told.episodes} episodes of {TURNS} turns at once, {crowd.millions:.1f} M parameters")
+        print(f"{told.episodes} episodes of {TURNS} turns at once, {crowd.millions:.1f} M parameters", flush=True)
         try:
             with crowd.opened():
                 loop(crowd)  # makes the views
                 made = rounds(crowd, "views made before", told.rounds)
-            decoded = rounds(crowd, "with decoding", max(3, told.rounds // 2))
+            decoded = rounds(crowd, "with decoding", told.rounds)
         finally:
             crowd.engine.close()
     print(json.dumps(made | {f"{key}_decoding": value for key, value in decoded.items()}))
