@@ -11,6 +11,7 @@ Does not: know messages. `r4agent.policy.chat` does.
 import atexit
 import json
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 from r4agent.engines.checkpoint import Checkpoint
@@ -33,16 +34,27 @@ def open_engine(
         raise UsageError("engine http and base_url go together: give both, or neither")
     checkpoint = Checkpoint.load(model)
     key = (name, checkpoint, base_url, api_key, json.dumps(arguments, sort_keys=True, default=repr))
-    with _opening:  # of two threads that ask at once, one starts it
+    with _opening:
         engine = _open.get(key)
-        if engine is None or engine.closed:
-            engine = _open[key] = _started(name, checkpoint, base_url, api_key, arguments)
-            atexit.register(engine.close)
-    return engine
+        begins = engine is None or (engine.done() and engine.result().closed)
+        if engine is None or begins:
+            engine = _open[key] = Future()
+    if begins:  # the others wait for it, and learn why it failed; whoever comes later tries again
+        try:
+            with _starting:
+                started = _started(name, checkpoint, base_url, api_key, arguments)
+            atexit.register(started.close)
+            engine.set_result(started)
+        except BaseException as error:
+            with _opening:
+                del _open[key]
+            engine.set_exception(error)
+    return engine.result()
 
 
 _opening = threading.Lock()
-_open: dict[Any, Engine] = {}
+_starting = threading.Lock()  # one after the other: a start sets the environment, and takes memory
+_open: dict[Any, Future[Engine]] = {}
 
 
 def _started(

@@ -114,6 +114,7 @@ class VllmEngine:
         self._thread.join(timeout=60)
         with contextlib.suppress(Exception):  # it may have died already
             self.llm.llm_engine.engine_core.shutdown()
+        del self.llm  # in this process vLLM's shutdown leaves the weights to whoever holds it
 
     def _drive(self) -> None:
         """The engine's thread: take what is asked, then let every running request make a token."""

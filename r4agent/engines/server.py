@@ -82,6 +82,7 @@ class ServerEngine:
         self._greeting: asyncio.Task[Served] | None = None
         self._answered = False  # whether the server ever did
         self.closed = False
+        self._gate = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._clients = self._pools()
         self._turn = cycle(self._clients)
@@ -90,20 +91,18 @@ class ServerEngine:
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request. See `Engine`."""
-        if self.closed:
-            raise RunError("the engine was closed; make a new one")
-        persist = self._persist(lambda whole: self._ask(request, on_tokens, whole))
-        return asyncio.run_coroutine_threadsafe(persist, self._loop)
+        return self._begin(lambda whole: self._ask(request, on_tokens, whole))
 
     def served(self) -> Served:
         """What the server serves; raises an R4Error that says what is wrong with it."""
-        return asyncio.run_coroutine_threadsafe(self._persist(lambda _: self._met()), self._loop).result()
+        return self._begin(lambda _: self._met()).result()
 
     def close(self) -> None:
         """End the requests under way and the connections."""
-        if self.closed:
-            return
-        self.closed = True
+        with self._gate:
+            if self.closed:
+                return
+            self.closed = True
         asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(timeout=30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -131,6 +130,12 @@ class ServerEngine:
 
     # A request, through all its tries
 
+    def _begin(self, ask: Callable[[bool], Awaitable[T]]) -> "Future[T]":
+        with self._gate:  # what begins before `close` is ended by it; nothing is given to a loop that stops
+            if self.closed:
+                raise RunError("the engine was closed; make a new one")
+            return asyncio.run_coroutine_threadsafe(self._persist(ask), self._loop)
+
     async def _persist(self, ask: Callable[[bool], Awaitable[T]]) -> T:
         """Try until there is a reply, a refusal, or no time left. `ask` is told whether to send all pixels,
         whatever the server may have."""
@@ -153,9 +158,13 @@ class ServerEngine:
                 if whole:
                     raise RunError(f"{self.url}: it did not take the pictures ({error})") from error
                 whole, pause = True, 0.0
+            except R4Error:
+                raise
             except Lost as lost:
                 until = min(until, time.monotonic() + self.retry_for)
                 pause, tries = self._pause(lost, tries, until), tries + 1
+            except Exception as error:  # the caller's own: load or on_tokens
+                raise RunError(f"a request failed here: {type(error).__name__}: {one_line(error)}") from error
 
     def _pause(self, lost: Lost, tries: int, until: float) -> float:
         """Seconds before the next try. Raises RunError when there is to be none."""

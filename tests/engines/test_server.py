@@ -382,6 +382,17 @@ def test_a_picture_that_cannot_be_loaded_is_that_error(engine: ServerEngine) -> 
             engine.submit(request(engine.checkpoint, "red", load=gone)).result(20)
 
 
+def test_a_callers_failure_is_an_error_of_ours(engine: ServerEngine) -> None:
+    def fails(_: Any) -> Any:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(RunError, match="ZeroDivisionError: mine"):
+        engine.submit(request(engine.checkpoint, "red", load=fails)).result(20)
+    with pytest.raises(RunError, match="ZeroDivisionError: mine"):
+        engine.submit(request(engine.checkpoint), fails).result(20)
+    ask(engine, "red")
+
+
 # Failures that pass
 
 
@@ -572,6 +583,8 @@ def test_closing_ends_all_and_nothing_comes_after(engine: ServerEngine, server: 
     assert server.left.wait(5)
     with pytest.raises(RunError, match="closed"):
         engine.submit(request(engine.checkpoint))
+    with pytest.raises(RunError, match="closed"):
+        engine.served()
 
 
 def test_closing_ends_what_waits_to_try_again(engine: ServerEngine, server: FakeServer) -> None:

@@ -8,7 +8,7 @@ import json
 import pickle
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -396,6 +396,29 @@ def test_threads_that_begin_at_once_start_one_engine(
     assert other.runner is not started[0]
     started[0].close()
     assert ChatR4(model=folder).runner is started[2]  # one that was closed begins anew
+
+
+def test_of_threads_that_wait_for_one_start_none_tries_again_when_it_fails(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def start(name: str, given: Checkpoint, *_: Any) -> ScriptedEngine:
+        tries.append(name)
+        time.sleep(0.5)
+        raise RunError("no memory")
+
+    monkeypatch.setattr(engines, "_started", start)
+    monkeypatch.setattr(engines, "_open", {})
+    model = ChatR4(model=str(checkpoint.folder))
+    _ = model.checkpoint
+    with ThreadPoolExecutor(8) as threads:
+        failures = [failed.exception() for failed in [threads.submit(model.invoke, "x") for _ in range(8)]]
+    assert {str(failure) for failure in failures} == {"no memory"}
+    assert len(tries) == 1
+    with pytest.raises(RunError, match="no memory"):
+        _ = model.runner
+    assert len(tries) == 2
 
 
 def test_engines_that_are_none(checkpoint: Checkpoint) -> None:
