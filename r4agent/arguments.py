@@ -145,7 +145,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
         choices=("vllm", "http", "transformers"),
         help="what runs it (default: http with --base-url, else vllm)",
     )
-    parser.add_argument("--base-url", metavar="URL", help="of a vllm serve; its key is in $R4_API_KEY")
+    parser.add_argument("--base-url", metavar="URL", help="of a vllm serve; its key is in $VLLM_API_KEY")
     parser.add_argument(
         "--model-arg",
         action="append",

@@ -94,11 +94,10 @@ def _policy(options: argparse.Namespace) -> "str | ChatR4":
         return options.policy or "ocr"
     if options.policy:
         raise UsageError("--policy and --model both say who looks; give one")
-    from pydantic import SecretStr, ValidationError
+    from pydantic import ValidationError
 
     from r4agent.policy.chat import ChatR4
 
-    key = os.environ.get("R4_API_KEY")
     engine = options.engine or ("http" if options.base_url else "vllm")
     own, others = _model_arguments(options.model_arg)
     try:
@@ -106,7 +105,6 @@ def _policy(options: argparse.Namespace) -> "str | ChatR4":
             model=options.model,
             engine=engine,
             base_url=options.base_url,
-            api_key=SecretStr(key) if key else None,
             engine_args=others,
             **own,
         )

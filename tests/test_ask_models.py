@@ -13,7 +13,7 @@ import pytest
 from r4agent import Episode
 from r4agent.ledger import Ledger
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("vllm")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("served")]
 
 COMMON = ["--model-arg", "max_tokens=12", "--budget", "turns=2", "--budget", "overview_images=2", "--json"]
 

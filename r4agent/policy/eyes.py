@@ -1,8 +1,7 @@
 """Eyes: from the image blocks of messages to pictures that an engine takes.
 
 Promises: a reference of ours is taken as it is; base64 is decoded (its first frame, transparency over white),
-turned upright and scaled once to the
-model's grid. What one conversation shows twice is one picture.
+turned upright and scaled once to the model's grid. What one conversation shows twice is one picture.
 Does not: fetch addresses.
 """
 
