@@ -37,7 +37,7 @@ def main() -> None:
         crowd = Crowd(
             Path(name), told.episodes, hidden=told.hidden, layers=told.layers, own_process=not told.in_process
         )
-        print(f"{told.episodes} episodes of {TURNS} turns at once, {crowd.millions:.1f} M parameters", flush=True)
+        print(f"{told.episodes} episodes of {TURNS} turns, {crowd.millions:.1f} M parameters", flush=True)
         try:
             with crowd.opened():
                 loop(crowd)  # makes the views
