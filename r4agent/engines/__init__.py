@@ -9,8 +9,10 @@ Does not: know messages. `r4agent.policy.chat` does.
 """
 
 import atexit
+import inspect
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -64,13 +66,20 @@ def _started(
         case "vllm":
             from r4agent.engines.local import VllmEngine
 
-            return VllmEngine(checkpoint, **more)
+            return _made(VllmEngine, checkpoint, **more)
         case "transformers":
             from r4agent.engines.hf import TransformersEngine
 
-            return TransformersEngine(checkpoint, **more)
+            return _made(TransformersEngine, checkpoint, **more)
         case _:
             from r4agent.engines.server import ServerEngine
 
-            assert base_url is not None
-            return ServerEngine(checkpoint, base_url, api_key=api_key, **more)
+            return _made(ServerEngine, checkpoint, base_url, api_key=api_key, **more)
+
+
+def _made(engine: Callable[..., Engine], *given: Any, **more: Any) -> Engine:
+    try:
+        inspect.signature(engine).bind(*given, **more)
+    except TypeError as error:
+        raise UsageError(f"engine_args: {error}; see {getattr(engine, '__name__', engine)}") from error
+    return engine(*given, **more)

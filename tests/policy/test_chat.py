@@ -427,6 +427,8 @@ def test_engines_that_are_none(checkpoint: Checkpoint) -> None:
         open_engine("sglang", folder, base_url=None, api_key=None)
     with pytest.raises(UsageError, match="go together"):
         _ = ChatR4(model=folder, engine="http").runner
+    with pytest.raises(UsageError, match="engine_args: got an unexpected keyword argument 'tempreture'"):
+        _ = ChatR4(model=folder, engine="transformers", engine_args={"tempreture": 1}).runner
     with pytest.raises(UsageError, match="go together"):
         _ = ChatR4(model=folder, base_url="http://localhost").runner
 
