@@ -27,7 +27,7 @@ from r4agent.policy.chat import ChatR4
 
 from ..conftest import needs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("vllm")]
 Tiny = Callable[[str], Path]
 ARGS = {
     "max_model_len": 8192,
