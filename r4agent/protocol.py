@@ -140,7 +140,7 @@ def _step(found: list[tuple[str, str]]) -> Step:
 
 
 def _call(content: str) -> Call | Malformed:
-    value = _json_object(content)
+    value = json_object(content)
     if isinstance(value, Malformed):
         return Malformed(f"<tool_call>: {value.problem}")
     if set(value) != {"name", "arguments"}:
@@ -152,7 +152,7 @@ def _call(content: str) -> Call | Malformed:
 
 
 def _cite(content: str) -> Cite | Malformed:
-    value = _json_object(content)
+    value = json_object(content)
     if isinstance(value, Malformed):
         return Malformed(f"<evidence>: {value.problem}")
     view, box = value.get("view"), value.get("box")
@@ -165,7 +165,7 @@ def _cite(content: str) -> Cite | Malformed:
     return Cite(view, (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
 
 
-def _json_object(content: str) -> dict[str, Any] | Malformed:
+def json_object(content: str) -> dict[str, Any] | Malformed:
     """A strict JSON object: no NaN, no infinity, no duplicate keys, no integer that a checkpoint can't keep,
     no depth that overflows the stack."""
 

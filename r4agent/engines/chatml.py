@@ -17,8 +17,9 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
 from r4agent.engines.checkpoint import Checkpoint
 from r4agent.engines.request import Shown
-from r4agent.errors import UsageError, one_line
+from r4agent.errors import UsageError
 from r4agent.ledger import digest, span_of
+from r4agent.protocol import Malformed, json_object
 
 Block = Mapping[str, Any]
 See = Callable[[Block], Shown]
@@ -180,18 +181,13 @@ def calls_in(text: str) -> tuple[str, list[WrittenCall]]:
 
 
 def _written(body: str) -> WrittenCall:
-    try:
-        value = json.loads(body, parse_constant=_no_number)
-        name, arguments = value["name"], value["arguments"]
-        if not isinstance(name, str) or not isinstance(arguments, dict):
-            raise TypeError('"name" must be a string and "arguments" an object')
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        return WrittenCall("", None, body, f"{type(error).__name__}: {one_line(error)}")
+    value = json_object(body)
+    if isinstance(value, Malformed):
+        return WrittenCall("", None, body, value.problem)
+    name, arguments = value.get("name"), value.get("arguments")
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        return WrittenCall("", None, body, '"name" must be a string and "arguments" an object')
     return WrittenCall(name, arguments, body)
-
-
-def _no_number(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number")
 
 
 def _json(value: Any) -> str:

@@ -195,7 +195,11 @@ def test_text_of_garbage(chatml: ChatML) -> None:
 # Calls
 
 
-@given(st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.none())), st.text(), st.text())
+@given(
+    st.dictionaries(st.text(), st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.none())),
+    st.text(),
+    st.text(),
+)
 def test_a_call_is_found_in_its_text(args: dict[str, Any], before: str, after: str) -> None:
     body = json.dumps({"name": "zoom", "arguments": args})
     said, [call] = calls_in(f"{before}<tool_call>\n{body}\n</tool_call>{after}")
@@ -205,15 +209,19 @@ def test_a_call_is_found_in_its_text(args: dict[str, Any], before: str, after: s
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ("", "JSONDecodeError"),
-        ("[]", "TypeError"),
-        ("3", "TypeError"),
-        ('{"name": "zoom"}', "KeyError"),
+        ("", "not valid JSON"),
+        ("[]", "got list"),
+        ("3", "got int"),
+        ('{"name": "zoom"}', "an object"),
         ('{"name": 3, "arguments": {}}', "must be a string"),
         ('{"name": "zoom", "arguments": [1]}', "an object"),
         ('{"name": "zoom", "arguments": {"x": NaN}}', "NaN is not a number"),
         ('{"name": "zoom", "arguments": {"x": -Infinity}}', "-Infinity is not a number"),
-        ("[" * 100_000, "RecursionError"),
+        (
+            '{"name": "zoom", "arguments": {"x": 12345678901234567890}}',
+            "beyond 64 bits",
+        ),  # no checkpoint keeps it
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_call_that_can_not_be_used(body: str, error: str) -> None:
