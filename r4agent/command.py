@@ -134,6 +134,8 @@ def _model_arguments(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Run the graph, handing its custom events to `show`; returns the output."""
+    from r4agent.graphs.state import OUTCOME
+
     result: dict[str, Any] = {}
     for mode, data in graph.stream(question, stream_mode=["custom", "values"]):
         assert isinstance(data, dict)
@@ -141,7 +143,7 @@ def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) 
             show(data)
         else:
             result = data
-    return {key: result[key] for key in ("answer", "status", "supported", "evidence", "usage", "episode")}
+    return {key: result[key] for key in (*OUTCOME, "episode")}
 
 
 def _reader() -> "Reader | None":

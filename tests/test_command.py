@@ -56,7 +56,7 @@ def test_json_is_the_last_line(page: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["ask", str(page), "What is the invoice total?", "--json"]) == 0
     out, err = capsys.readouterr()
     result = json.loads(out.splitlines()[-1])
-    assert list(result) == ["answer", "status", "supported", "evidence", "usage", "episode"]
+    assert list(result) == ["answer", "status", "supported", "confidence", "evidence", "usage", "episode"]
     assert "48.20" in result["answer"]
     assert (result["status"], result["supported"]) == ("answered", "yes")
     assert set(result["evidence"][0]) == {"time", "page", "box", "text", "image", "view"}
