@@ -7,8 +7,8 @@ grammar decides what it says (`steered.py`), so that each episode selects, zooms
 its fourth turn. The replay asks the same engine the very same requests, the next of an episode when the one
 before has come back, with nothing else done. Loop and replay take turns, each with vLLM's caches emptied
 before it. First with views made beforehand, from open sources; then as it is at first sight, with files
-opened and frames decoded, each episode its own clip. Processor time is this process's, less the thread that
-drives vLLM; the model has a process of its own, unless --in-process.
+opened and frames decoded, each episode its own clip. Our processor time is this process's in the loop, less
+what it takes in the replay; the model has a process of its own, unless --in-process.
 Ends with one line of JSON: `efficiency` is the replay's median time over the loop's.
 """
 
@@ -53,9 +53,10 @@ def rounds(crowd: Crowd, what: str, count: int) -> dict[str, float]:
     loops, bares, busy = [], [], []
     for _ in range(count):
         wall, cpu = loop(crowd)
+        bare, bare_cpu = replay(crowd, list(crowd.engine.asked.values()))
         loops.append(wall)
-        busy.append(cpu)
-        bares.append(replay(crowd, list(crowd.engine.asked.values())))
+        bares.append(bare)
+        busy.append(cpu - bare_cpu)
     turns = len(crowd.clips) * TURNS
     found = {
         "efficiency": statistics.median(bares) / statistics.median(loops),
@@ -69,20 +70,17 @@ def rounds(crowd: Crowd, what: str, count: int) -> dict[str, float]:
 
 
 def loop(crowd: Crowd) -> tuple[float, float]:
-    """All episodes through the graph: seconds, and our processor seconds."""
-    engine = crowd.engine
-    engine.forget()
-    busy, driver = time.process_time(), engine.call(time.thread_time)
-    started = time.perf_counter()
+    """All episodes through the graph: seconds, and this process's processor seconds."""
+    crowd.engine.forget()
+    busy, started = time.process_time(), time.perf_counter()
     crowd.run()
-    wall = time.perf_counter() - started
-    busy = time.process_time() - busy - (engine.call(time.thread_time) - driver)
-    assert [len(chain) for chain in engine.asked.values()] == [TURNS] * len(crowd.clips)
-    return wall, busy
+    found = time.perf_counter() - started, time.process_time() - busy
+    assert [len(chain) for chain in crowd.engine.asked.values()] == [TURNS] * len(crowd.clips)
+    return found
 
 
-def replay(crowd: Crowd, chains: list[list[Request]]) -> float:
-    """The same requests with nothing between them: seconds."""
+def replay(crowd: Crowd, chains: list[list[Request]]) -> tuple[float, float]:
+    """The same requests with nothing between them: seconds, and this process's processor seconds."""
     crowd.engine.forget()
 
     async def one(chain: list[Request]) -> None:
@@ -92,9 +90,9 @@ def replay(crowd: Crowd, chains: list[list[Request]]) -> float:
     async def every() -> None:
         await asyncio.gather(*map(one, chains))
 
-    started = time.perf_counter()
+    busy, started = time.process_time(), time.perf_counter()
     asyncio.run(every())
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - busy
 
 
 if __name__ == "__main__":
