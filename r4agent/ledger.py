@@ -56,7 +56,8 @@ class Ledger:
 
     @classmethod
     def of(cls, replies: Iterable[AIMessage | Mapping[str, Any]]) -> "Ledger":
-        """Fold replies: AIMessages, or an episode's lines of them. UsageError names one without a span."""
+        """Fold replies: AIMessages, or an episode's lines of them. UsageError names one that can't be
+        trained on: without a span, or held to a schema."""
         ledger = cls()
         for number, reply in enumerate(replies, start=1):
             span = span_of(reply)
@@ -64,6 +65,11 @@ class Ledger:
                 raise UsageError(
                     f"reply {number} has no token ids: its policy is not token-exact. Ask with ChatR4 for "
                     "episodes to train on"
+                )
+            if span["opening"]:
+                raise UsageError(
+                    f"reply {number} was held to a schema: its logprobs are those of the tokens allowed, not "
+                    "the model's own. Ask without tool_choice for episodes to train on"
                 )
             ledger.add(span)
         return ledger

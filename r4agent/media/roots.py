@@ -17,6 +17,7 @@ from typing import Self
 from r4agent.errors import MediaError, UsageError, printable
 from r4agent.media.fetch import fetch
 from r4agent.media.files import PICTURE_SUFFIXES
+from r4agent.media.store import home
 
 LONGEST = 4096  # characters of a name; what Linux takes as a path
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|(?:file|data):", re.IGNORECASE)
@@ -77,7 +78,8 @@ class Roots:
         return [path] if path.is_absolute() else [root / path for root in self.paths]
 
     def _holds(self, path: Path) -> bool:
-        return any(path.is_relative_to(root) for root in self.paths)
+        fetched = [home() / "fetched"] if self.urls else []  # a graph within a tool is given the tool's file
+        return any(path.is_relative_to(root) for root in (*self.paths, *fetched))
 
     def _checked(self, real: Path, text: str) -> Path:
         """The path, unless it is neither file nor folder, or a folder with a picture that lies elsewhere."""

@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 
 from r4agent.errors import MissingError, RunError, UsageError, one_line
 from r4agent.geometry import QWEN2_5_VL, ModelProfile
-from r4agent.media.store import MediaStore
+from r4agent.media.store import MediaStore, home
 from r4agent.policy.pixels import seeing
 from r4agent.reader import Reader
 
@@ -33,7 +33,8 @@ def resolve(
     if policy == "ocr":
         from r4agent.policy.ocr import OcrPolicy
 
-        return OcrPolicy(store=store, reader=reader or Reader(), speaks=profile or QWEN2_5_VL)
+        reader = reader or Reader(cache=home() / "read")
+        return OcrPolicy(store=store, reader=reader, speaks=profile or QWEN2_5_VL)
     module, colon, name = policy.partition(":")
     if not (module and colon and name):
         raise UsageError(f"policy {policy!r}: give `ocr`, a chat model, or MODULE:NAME")

@@ -184,3 +184,16 @@ def test_whatever_is_named_the_path_lies_in_a_root(
         return
     assert real == Path(os.path.realpath(real))
     assert real.is_relative_to(inside)
+
+
+def test_what_was_fetched_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool fetches, and its graph, which may have the same roots, is given the file."""
+    monkeypatch.setenv("R4_HOME", str(tmp_path / "home"))
+    fetched = tmp_path / "home" / "fetched" / "0123.mp4"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(b"x")
+    root = tmp_path / "root"
+    root.mkdir()
+    assert Roots(root, urls=True).resolve(fetched) == fetched
+    with pytest.raises(MediaError):
+        Roots(root).resolve(fetched)
