@@ -63,9 +63,10 @@ def spoken_by(model: BaseChatModel) -> ModelProfile:
 
 
 def described(model: BaseChatModel) -> dict[str, Any]:
-    """Which model of its class, and how it samples; of a foreign one what LangChain tells tracers, no key."""
+    """Which model of its class, and how it samples: what LangChain tells tracers, which is no key, and of ours
+    all that they are identified by."""
     ours = getattr(model, "takes_references", False)
-    return dict(model._identifying_params if ours else model._get_ls_params())
+    return {**model._get_ls_params(), **(model._identifying_params if ours else {})}
 
 
 def _what(error: Exception) -> str:
