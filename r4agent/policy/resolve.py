@@ -63,8 +63,8 @@ def spoken_by(model: BaseChatModel) -> ModelProfile:
 
 
 def described(model: BaseChatModel) -> dict[str, Any]:
-    """Which model of its class, and how it samples: what LangChain tells tracers, which is no key, and of ours
-    all that they are identified by."""
+    """Which model of its class, and how it samples: what LangChain tells tracers, which is no key, and of
+    ours all that they are identified by."""
     ours = getattr(model, "takes_references", False)
     return {**model._get_ls_params(), **(model._identifying_params if ours else {})}
 
