@@ -292,6 +292,7 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(own_process))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its start tells hundreds of lines
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing of ours is reported unless asked for
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")  # GiB; without it the CPU build wants 92 % of memory
     try:
         from vllm import LLM
     except ImportError as error:

@@ -11,6 +11,7 @@ from ..conftest import needs
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("vllm")  # its engines follow those of test_local
 def test_vllm_and_transformers_say_the_same(tiny: Callable[[str], Path], family: str) -> None:
     needs("vllm")
     import parity
