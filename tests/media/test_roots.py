@@ -1,6 +1,7 @@
 """Roots: what a caller may name, and what refusals give away."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_what_lies_outside_is_refused_in_the_words_for_what_is_not_there(
         }[spelling]
         with pytest.raises(MediaError) as error:
             Roots(inside).resolve(name)
-        said.append(str(error.value).replace(target, "NAME"))
+        said.append(re.sub(r"^media '[^']*'", "media NAME", str(error.value)))  # a long one is cut
     assert said[0] == said[1]
     assert "is not in " in said[0]
     assert str(inside) in said[0]

@@ -175,7 +175,9 @@ class Tree(HTMLParser):
         return [a for _, a in self.tags if name in (a.get("class") or "").split()]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="module"
+)  # no longer: while it lasts this thread has an event loop, which async tests mind
 def browser() -> Iterator[Any]:
     """Headless Chromium, this machine's own. Without one these tests fail in CI and are skipped elsewhere."""
     found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
