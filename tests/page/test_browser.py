@@ -174,18 +174,18 @@ def test_keys_go_through_turns_and_enlarge_pictures(page_file: Path, opened: Ope
         assert page.locator(".skip").bounding_box()["width"] > 50
         for key, turn in (("j", "opening"), ("j", "turn-1"), ("j", "turn-2"), ("k", "turn-1")):
             page.keyboard.press(key)
-            page.wait_for_function(f"{focused} === '{turn}'")
+            assert page.evaluate(focused) == turn
         page.keyboard.press("Enter")
         dialog = page.locator("dialog")
         dialog.wait_for(state="visible")
         assert "v9" in dialog.inner_text()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function("document.querySelector('dialog').innerText.includes('v10')")
+        assert "v10" in dialog.inner_text()
         picture = dialog.locator("svg image").bounding_box()
         assert picture["width"] > 800
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
-        page.wait_for_function("document.activeElement.className === 'open'")  # the picture that was left
+        assert page.evaluate("document.activeElement.className") == "open"  # the picture that was left
 
 
 def test_a_click_on_the_evidence_enlarges_it_with_its_box(page_file: Path, opened: Open) -> None:
