@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Literal
 
 from r4agent.engines import cpu
+from r4agent.engines.chatml import ChatML
 from r4agent.engines.checkpoint import Checkpoint
 from r4agent.engines.decode import Row, core_of, decode
 from r4agent.engines.futures import begun, fail, settle
@@ -140,11 +141,7 @@ class TransformersEngine:
 
     def _spelt_out(self, request: Request) -> list[int]:
         """The prompt with each picture's run of image tokens."""
-        ids: list[int] = []
-        pictures = iter(request.pictures)
-        for token in request.ids:
-            image = token == self.checkpoint.image_token
-            ids += [token] * (self.checkpoint.tokens(next(pictures).grid) if image else 1)
+        ids = ChatML.of(self.checkpoint).expand(request.ids, request.pictures)
         if len(ids) >= self.checkpoint.context:
             raise RunError(
                 f"a prompt of {len(ids)} tokens, and {self.checkpoint.name} takes "

@@ -50,11 +50,22 @@ def ask_in_processes(
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
     """Ctrl-C in the block arrives after it; processes begun in it never hear one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    heard: list[int] = []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit this
     try:
-        yield
+        if threading.current_thread() is not threading.main_thread():  # which alone hears of it
+            yield
+            return
+        # The mask is this thread's alone: one of numpy's takes the signal, and Python would raise it here.
+        handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, handler)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if heard:
+        raise KeyboardInterrupt
 
 
 _subject: Subject  # of this worker process, as is its
