@@ -15,13 +15,18 @@ def test_an_interrupt_that_another_thread_takes_waits_for_the_end_of_the_block()
     done = threading.Event()
     other = threading.Thread(target=done.wait)
     other.start()  # before the block, so that it has the signal unmasked
-    reached = False
-    try:
-        with pytest.raises(KeyboardInterrupt), _deaf_to_interrupts():
+    told: list[str] = []
+
+    def interrupted() -> None:
+        with _deaf_to_interrupts():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)  # time for Python to notice
-            reached = True
-        assert reached
+            told.append("in the block")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert told == ["in the block"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         done.set()
