@@ -1,0 +1,44 @@
+"""What training stands on: torch, transformers, TRL, imported in the one way that works on every machine.
+
+Promises: a missing extra is a MissingError that names it; a torchvision that can't load is no hindrance.
+Does not: hold anything of ours. Importing this takes seconds, so only modules that train do.
+"""
+
+from r4agent.engines import cpu
+from r4agent.errors import MissingError, one_line
+
+cpu.prepare()
+try:
+    import torch
+    from accelerate import PartialState
+    from datasets import Dataset
+    from peft import LoraConfig, PeftModel
+    from transformers import (
+        AutoModelForImageTextToText,
+        PreTrainedTokenizerFast,
+        TrainerCallback,
+        TrainerControl,
+        TrainerState,
+        TrainingArguments,
+    )
+    from trl import SFTConfig, SFTTrainer
+except ImportError as error:
+    raise MissingError(
+        f'training needs packages that can\'t be imported ({one_line(error)}): pip install "r4agent[train]"'
+    ) from error
+
+__all__ = [
+    "AutoModelForImageTextToText",
+    "Dataset",
+    "LoraConfig",
+    "PartialState",
+    "PeftModel",
+    "PreTrainedTokenizerFast",
+    "SFTConfig",
+    "SFTTrainer",
+    "TrainerCallback",
+    "TrainerControl",
+    "TrainerState",
+    "TrainingArguments",
+    "torch",
+]

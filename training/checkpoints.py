@@ -1,0 +1,94 @@
+"""Checkpoints of a training run: whole, or not there.
+
+Promises: after a kill -9 or a full disk at any moment, resuming takes the newest checkpoint that was written
+to its end, and at least one of those that were stays until a newer one is on disk. A run that is resumed from
+it goes on as if it had never stopped: the trainer saves weights, optimizer, schedule and chance.
+Does not: save (the trainer does), or decide how often.
+
+A trainer writes `checkpoint-<step>/` file by file, so that one which was killed in between leaves a folder
+that looks like the others. Here a folder counts only with the file `complete` in it, written last.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from r4agent.errors import RunError
+from r4agent.training.backend import (
+    PartialState,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+COMPLETE = "complete"
+
+
+class Completed(TrainerCallback):  # type: ignore[misc]
+    """Marks each checkpoint once all of it is on disk, then deletes all but the newest `keep`.
+
+    The trainer's own save_total_limit must stay None: it deletes the old before the new is complete."""
+
+    def __init__(self, keep: int = 1) -> None:
+        self.keep = keep
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        PartialState().wait_for_everyone()  # every process writes its own chance
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir)
+        mark(folder / f"checkpoint-{state.global_step}")
+        for old in complete(folder)[: -self.keep]:
+            _unmark(old)
+            shutil.rmtree(old)
+
+
+def mark(folder: Path) -> None:
+    """Put a folder's files on disk, then the file that says so."""
+    try:
+        for path in [*folder.rglob("*"), folder]:
+            _sync(path)
+        (folder / COMPLETE).touch()
+        _sync(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: can't be written ({error.strerror}); free some space and resume"
+        ) from error
+
+
+def complete(folder: Path) -> list[Path]:
+    """The complete checkpoints in a run's folder, oldest first."""
+    marked = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return sorted(marked, key=_step)
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint to resume from, if there is one; those that a kill left unfinished are removed."""
+    with PartialState().main_process_first():  # it removes, the others look
+        whole = complete(folder)
+        for path in set(folder.glob("checkpoint-*")) - set(whole):
+            shutil.rmtree(path)
+    return whole[-1] if whole else None
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _unmark(folder: Path) -> None:
+    """So that a kill in the middle of deleting it leaves no checkpoint that looks whole."""
+    (folder / COMPLETE).unlink()
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
