@@ -56,13 +56,18 @@ def shows(view: View, span: Span, height: float | None = None) -> bool:
     """Whether a picture of this view shows what stands in the span. height: of its text in source pixels,
     by default that of its box. A span without a box can't be shown."""
     box = span.source_box
-    if box is None or not _during(view.frame + 1 if view.time is None else view.time, span):
+    if box is None or not during(view, span):
         return False
     held = box.overlap(view.region)
     if held is None or held.area < COVERED * box.area:
         return False
     scale = min(view.size.width / view.region.width, view.size.height / view.region.height)
     return (height or box.height) * min(1.0, scale) >= LEGIBLE
+
+
+def during(view: View, span: Span) -> bool:
+    """Whether the span's text stands there at the view's moment, wherever in the frame."""
+    return _during(view.frame + 1 if view.time is None else view.time, span)
 
 
 def _check_units(name: str, spans: Iterable[Span], views: Iterable[View]) -> None:
