@@ -8,7 +8,7 @@ Does not: hold a reply to a JSON schema, keep prompts between requests, or let r
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from random import Random
@@ -62,18 +62,27 @@ class TransformersEngine:
         self.model = _checked(_loaded(checkpoint, dtype, device) if model is None else model, checkpoint)
         self._ends = {checkpoint.token(name) for name in ENDS}
         self._batch = batch
-        self._jobs: queue.SimpleQueue[_Running | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[list[_Running] | None] = queue.SimpleQueue()
+        self._taken: list[_Running] = []
         self.closed = False
         self._thread = threading.Thread(target=self._work, name="transformers", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request, on_tokens: Tokens | None = None) -> "Future[Sample]":
         """Begin a request. See `Engine`."""
-        running = _Running(request, begun(), on_tokens)
-        self._jobs.put(running)
-        if self.closed:  # its thread may not take this one any more
-            fail(running.future, RunError("the engine was closed"))
-        return running.future
+        return self._submit([_Running(request, begun(), on_tokens)])[0]
+
+    def submit_all(self, requests: Sequence[Request]) -> "list[Future[Sample]]":
+        """Begin these at once: where nobody else asks, batches are theirs in this order, and so the same in
+        every run, to the last bit."""
+        return self._submit([_Running(request, begun(), None) for request in requests])
+
+    def _submit(self, job: list[_Running]) -> "list[Future[Sample]]":
+        self._jobs.put(job)
+        if self.closed:  # its thread may not take these any more
+            for running in job:
+                fail(running.future, RunError("the engine was closed"))
+        return [running.future for running in job]
 
     def close(self) -> None:
         """Stop after the step under way. Requests that are not done fail."""
@@ -85,23 +94,24 @@ class TransformersEngine:
     def _work(self) -> None:
         """The engine's thread: what waits makes the next batch."""
         while not self.closed:
-            waiting = list(self._waiting())
+            waiting = self._waiting()
             rows = [row for running in waiting if (row := self._row(running)) is not None]
             if rows:
                 self._run(rows, waiting)
         while not self._jobs.empty():
-            if running := self._jobs.get():
-                fail(running.future, RunError("the engine was closed"))
+            self._taken += self._jobs.get() or ()
+        for running in self._taken:
+            fail(running.future, RunError("the engine was closed"))
 
-    def _waiting(self) -> Iterator[_Running]:
+    def _waiting(self) -> list[_Running]:
         """At least one, unless the engine is closed, and at most a batch."""
-        for _ in range(self._batch):
-            running = self._jobs.get()
-            if running is None:
-                return
-            yield running
-            if self._jobs.empty():
-                return
+        while len(self._taken) < self._batch and not (self._taken and self._jobs.empty()):
+            job = self._jobs.get()
+            if job is None:
+                break
+            self._taken += job
+        waiting, self._taken = self._taken[: self._batch], self._taken[self._batch :]
+        return waiting
 
     def _row(self, running: _Running) -> Row | None:
         """A request as a row of a batch; None when it has ended already."""

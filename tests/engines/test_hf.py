@@ -122,6 +122,28 @@ def test_a_seed_holds_in_any_batch(engine: TransformersEngine, ask: Ask) -> None
     assert len({*other, together[1].ids}) == 4
 
 
+def test_requests_begun_together_make_the_same_batches_in_every_run(
+    tiny: Tiny, family: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, since rounding depends on a batch's shape; in the order of the requests, not of luck."""
+    from r4agent.engines import hf
+
+    sizes: list[int] = []
+
+    def noted(model: Any, checkpoint: Any, rows: Any) -> None:
+        sizes.append(len(rows))
+        decode(model, checkpoint, rows)
+
+    decode = hf.decode
+    monkeypatch.setattr(hf, "decode", noted)
+    engine = TransformersEngine(Checkpoint.load(tiny(family)), batch=2)
+    asked = [ask(number % 3, temperature=1.0, seed=number) for number in range(5)]
+    runs = [[future.result(60) for future in engine.submit_all(asked)] for _ in range(2)]
+    engine.close()
+    assert sizes == [2, 2, 1] * 2
+    assert runs[0] == runs[1]
+
+
 def test_image_tokens_are_never_sampled_and_the_raw_logprob_shows_it(
     engine: TransformersEngine, ask: Ask
 ) -> None:
