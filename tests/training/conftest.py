@@ -1,0 +1,74 @@
+"""What the tests of training share: a tiny checkpoint, and real token-exact episodes with pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from r4agent import Budget, ChatR4, Episode, MediaStore, create_rumination_graph
+from r4agent.engines import Checkpoint
+from r4agent.engines.request import Request
+from r4agent.item import Item
+from r4agent.textworld.writer import clip_file
+
+from ..policy.scripted_engine import ScriptedEngine
+
+ZOOM = '<tool_call>{"name": "zoom", "arguments": {"view": "v1", "box": [10, 10, 120, 90]}}</tool_call>'
+SELECT = '<tool_call>{"name": "select_frames", "arguments": {"frames": [30, 60]}}</tool_call>'
+AGAIN = '<tool_call>{"name": "re_encode", "arguments": {"view": "v3", "detail": "high"}}</tool_call>'
+SCRIPTS = (
+    (ZOOM, AGAIN, '<evidence>{"view": "v4"}</evidence><answer>42</answer>'),  # v3, v4
+    (SELECT, "I wonder.", "<not_found>too small</not_found>"),  # v3, v4; no call
+    ("<answer>42</answer>",),
+)
+"""Replies of three episodes; v1 and v2 are the overview."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """episodes, and the item that each was asked; the pictures that they refer to."""
+
+    episodes: tuple[Episode, ...]
+    items: tuple[Item, ...]
+    pictures: MediaStore
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny: Callable[[str], Path]) -> Checkpoint:
+    """A tiny random Qwen2.5-VL."""
+    return Checkpoint.load(tiny("qwen2_5_vl"))
+
+
+@pytest.fixture(scope="session")
+def episodes(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """Three episodes of `SCRIPTS` on level-0 clips, sampled at temperature 1 as far as the log knows."""
+    return play(SCRIPTS, checkpoint, tmp_path_factory.mktemp("episodes"))
+
+
+def play(
+    scripts: Sequence[Sequence[str]], checkpoint: Checkpoint, folder: Path, *, temperature: float = 1.0
+) -> Played:
+    """Ask one question of one level-0 clip for each script, through the real graph."""
+    store = MediaStore(folder / "pictures")
+    played: list[Episode] = []
+    items: list[Item] = []
+    for seed, script in enumerate(scripts):
+
+        def say(prompt: str, request: Request, script: Sequence[str] = script) -> str:
+            return script[prompt.count("<|im_start|>assistant\n") - 1]
+
+        engine = ScriptedEngine(checkpoint, say)
+        model = ChatR4(model=checkpoint.name, engine=engine, temperature=temperature)
+        clip, found = clip_file(0, seed, folder)
+        graph = create_rumination_graph(
+            model,
+            budget=Budget(overview_images=2, overview_tokens=16, picture_tokens=64),
+            store=store,
+            episodes=folder / "episodes",
+        )
+        result = graph.invoke({"media": str(clip), "question": found[0].question})
+        engine.close()
+        played.append(Episode.read(result["episode"]))
+        items.append(found[0])
+    return Played(tuple(played), tuple(items), store)
