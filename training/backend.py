@@ -16,6 +16,7 @@ try:
     from transformers import (
         AutoModelForImageTextToText,
         PreTrainedTokenizerFast,
+        PrinterCallback,
         TrainerCallback,
         TrainerControl,
         TrainerState,
@@ -34,6 +35,7 @@ __all__ = [
     "PartialState",
     "PeftModel",
     "PreTrainedTokenizerFast",
+    "PrinterCallback",
     "SFTConfig",
     "SFTTrainer",
     "TrainerCallback",

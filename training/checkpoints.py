@@ -14,9 +14,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from r4agent.errors import RunError
+from r4agent.errors import RunError, UsageError
 from r4agent.training.backend import (
     PartialState,
+    PrinterCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -45,6 +46,17 @@ class Completed(TrainerCallback):  # type: ignore[misc]
         for old in complete(folder)[: -self.keep]:
             _unmark(old)
             shutil.rmtree(old)
+
+
+def train(trainer: Any, *, resume: bool) -> None:
+    """Have a trainer run to its end, from the newest complete checkpoint if that is wanted and there is one.
+    Raises UsageError when it would write beside the checkpoints of another run."""
+    folder = Path(trainer.args.output_dir)
+    if not resume and any(folder.glob("checkpoint-*")):
+        raise UsageError(f"{folder}: has checkpoints of an earlier run; resume it, or remove the folder")
+    trainer.remove_callback(PrinterCallback)  # standard output is not its own
+    at = newest(folder) if resume else None
+    trainer.train(resume_from_checkpoint=str(at) if at else None)
 
 
 def mark(folder: Path) -> None:

@@ -31,8 +31,8 @@ def expanded(row: Row, checkpoint: Checkpoint) -> Expanded:
     images = row.ids.count(checkpoint.image_token)
     if images != len(row.grids):
         raise RunError(
-            f"episode {row.episode}: {images} image tokens and {len(row.grids)} pictures; its log is damaged, "
-            "leave it out"
+            f"episode {row.episode}: {images} image tokens and {len(row.grids)} pictures; its log is "
+            "damaged, leave it out"
         )
     runs = iter(checkpoint.tokens(grid) for grid in row.grids)
     places = [

@@ -1,0 +1,58 @@
+"""The recorder: what a trainer logs, as a file of JSON lines that curves are drawn from.
+
+    {"step": 3, "loss": 1.25, "grad_norm": 0.8, …}
+
+Promises: one line a logged step, in order; a run that resumes from step n goes on after n, and what was
+logged beyond it before a kill is dropped, as those steps are taken again.
+Does not: choose what is logged.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from r4agent.training.backend import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+Progress = Callable[[int, int], None]
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Writes `path`, and tells `progress` the steps done and in all."""
+
+    def __init__(self, path: Path, progress: Progress | None = None) -> None:
+        self.path = path
+        self.progress = progress or (lambda done, total: None)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.progress(state.global_step, state.max_steps)
+        if state.is_world_process_zero:
+            kept = [line for line in read(self.path) if line["step"] <= state.global_step]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.progress(state.global_step, state.max_steps)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs and state.is_world_process_zero and "train_runtime" not in logs:  # that is the run's summary
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run so far; none if it has not begun. One that a kill cut off is left out."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
