@@ -24,7 +24,7 @@ from r4agent.graphs.sources import Sources
 from r4agent.graphs.state import RuminationState
 from r4agent.media import Source
 from r4agent.media.roots import Roots
-from r4agent.policy.resolve import described
+from r4agent.policy.resolve import described, sampling
 from r4agent.reader import Reader
 from r4agent.tools import TOOLS
 
@@ -101,6 +101,7 @@ class Kit(Optics):
             "policy": self.policy._llm_type,
             "model": described(self.policy),
             "token_exact": getattr(self.policy, "token_exact", False),
+            "sampling": sampling(self.policy),
             "tools": sorted(TOOLS) if self.ruminates else [],
             "control": self.control,
             "reader": self.reader.name if self.reader else None,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from r4agent.episode import Episode, EpisodeLog
+from r4agent.episode import SCHEMA, Episode, EpisodeLog
 from r4agent.errors import RunError, UsageError
 
 
@@ -157,7 +157,7 @@ def test_the_last_end_counts(tmp_path: Path) -> None:
         ('{"type":"message","key":"m0"}\n', "its first line is no episode header"),
         ("not json\n", "e.jsonl:1"),
         (json.dumps({**HEADER, "key": "episode"}) + "\n[1]\n", "e.jsonl:2: not a line of a log"),
-        (json.dumps({**HEADER, "key": "episode", "schema": 99}) + "\n", "schema 99; this version reads 1"),
+        (json.dumps({**HEADER, "key": "episode", "schema": 99}) + "\n", "schema 99; this version reads up to 2: update r4agent"),
     ],
 )
 def test_a_damaged_file_is_named(text: str, told: str, tmp_path: Path) -> None:
@@ -191,3 +191,14 @@ def test_a_full_disk_is_told_and_what_stands_stays(tmp_path: Path, monkeypatch: 
     assert log.path.read_bytes() == before
     log.once("m0", message(0))
     assert len(Episode.read(log.path).messages) == 1
+
+
+def test_an_episode_of_schema_1_is_read_as_one_of_today(tmp_path: Path) -> None:
+    """Schema 1 had the sampling among what tells models apart, and only token-exact policies had it."""
+    model = {"ls_temperature": 1.0, "engine": "vllm", "temperature": 1.0, "top_p": 0.9}
+    for exact, sampling in ((True, {"temperature": 1.0, "top_p": 0.9}), (False, None)):
+        header = {**HEADER, "key": "episode", "model": model, "token_exact": exact}
+        (tmp_path / "e.jsonl").write_text(json.dumps(header) + "\n")
+        episode = Episode.read(tmp_path / "e.jsonl")
+        assert episode.header == header | {"schema": SCHEMA, "sampling": sampling}
+        assert Episode.of(episode.lines, episode.path, Episode.read) == episode

@@ -130,8 +130,8 @@ def _span(reply: dict[str, Any]) -> Span:
 def _sampling(episode: Episode) -> tuple[float, float]:
     """Temperature and top_p of a thread: the first that differ from 1, else 1 and 1."""
     for part in thread(episode):
-        drawn = part.header["model"]
-        found = (float(drawn["temperature"]), float(drawn["top_p"]))
+        drawn = part.header["sampling"]
+        found = (drawn["temperature"], drawn["top_p"])
         if found != (1.0, 1.0):
             return found
     return 1.0, 1.0

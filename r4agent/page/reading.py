@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from r4agent.episode import SCHEMA, Episode
+from r4agent.episode import Episode, migrated
 from r4agent.errors import RunError, UsageError, one_line
 from r4agent.log import read_lines
 from r4agent.media.store import home
@@ -35,8 +35,9 @@ def read_episode(path: Path) -> tuple[Episode, str | None]:
         return Episode.read(path), None
     except (RunError, KeyError, TypeError, ValueError) as error:  # the latter: lines with other keys
         lines = _whole_lines(path)
-        if not lines or lines[0].get("type") != "episode" or lines[0].get("schema") != SCHEMA:
+        if not lines or lines[0].get("type") != "episode" or not isinstance(lines[0].get("schema"), int):
             raise RunError(one_line(error)) from error
+        lines = list(migrated(lines, path))
         messages = tuple(line for line in lines if line.get("type") == "message")
         ends = [line for line in lines if line.get("type") == "end"]
         return Episode(path, lines[0], messages, ends[-1] if ends else None), one_line(error)

@@ -69,5 +69,12 @@ def described(model: BaseChatModel) -> dict[str, Any]:
     return {**model._get_ls_params(), **(model._identifying_params if ours else {})}
 
 
+def sampling(model: BaseChatModel) -> dict[str, float] | None:
+    """How a token-exact model draws its tokens; None for others, which don't say."""
+    if not getattr(model, "token_exact", False):
+        return None
+    return {key: float(getattr(model, key)) for key in ("temperature", "top_p")}
+
+
 def _what(error: Exception) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
