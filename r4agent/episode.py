@@ -24,7 +24,7 @@ from r4agent.media.view import Picture, pictures_in
 Line = dict[str, Any]
 
 SCHEMA = 2
-"""2: the header says how a token-exact policy was sampled. Older files are read as if they were of this one."""
+"""2: the header says how a token-exact policy was sampled. Older files are read as if theirs did."""
 
 Status = Literal["answered", "forced", "budget", "refused", "failed"]
 """answered · forced: the last turn demanded an answer and got one · budget: a hard limit ended the run
@@ -92,7 +92,7 @@ class Episode:
     def of(
         cls, lines: Sequence[Line], path: Path, earlier: Callable[[str], "Episode"], *, torn: bool = False
     ) -> Self:
-        """An episode from its lines, of any schema so far. earlier: finds the one that it continues, by id."""
+        """An episode from its lines, of any schema so far. earlier: finds the one it continues, by id."""
         if not lines or lines[0]["type"] != "episode":
             raise RunError(f"episode {path}: its first line is no episode header")
         lines = migrated(lines, path)

@@ -46,8 +46,8 @@ class Log:
                 self._catch_up(file)
         return self._lines.get(key)
 
-    def _locked(self) -> "_Locked":
-        return _Locked(self.path)
+    def _locked(self) -> "Locked":
+        return Locked(self.path)
 
     def _catch_up(self, file: int) -> None:
         """Read what others wrote since; cut off a line that a kill left unfinished."""
@@ -63,17 +63,23 @@ class Log:
         self._size += len(whole)
 
     def _append(self, file: int, data: bytes) -> None:
-        try:
-            written = os.write(file, data)
-            if written < len(data):  # the disk filled up in the middle of the line
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            os.ftruncate(file, self._size)
-            raise _unwritable(self.path, error) from error
+        append(file, data, self.path)
         self._size += len(data)
 
 
-class _Locked:
+def append(file: int, data: bytes, path: Path) -> None:
+    """Append to a file that is opened for that and locked: all of `data`, or nothing and RunError."""
+    size = os.fstat(file).st_size
+    try:
+        written = os.write(file, data)
+        if written < len(data):  # the disk filled up in the middle of the line
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        os.ftruncate(file, size)
+        raise unwritable(path, error) from error
+
+
+class Locked:
     """The file, opened for appending and locked while in the `with` block."""
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +94,7 @@ class _Locked:
                 self.file = self._opened()
             fcntl.flock(self.file, fcntl.LOCK_EX)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         return self.file
 
     def __exit__(self, *_: object) -> None:
@@ -98,7 +104,8 @@ class _Locked:
         return os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def _unwritable(path: Path, error: OSError) -> RunError:
+def unwritable(path: Path, error: OSError) -> RunError:
+    """Why a file could not be written, and what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     todo = "free some space and run again" if full else "check its permissions or set R4_HOME elsewhere"
     return RunError(f"can't write {path} ({error.strerror}); {todo}")
@@ -114,8 +121,9 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
     return list(parse(whole, path)), len(whole) < len(data)
 
 
-def parse(data: bytes, path: Path) -> Iterator[dict[str, Any]]:
-    for number, text in enumerate(data.splitlines(), start=1):
+def parse(data: bytes, path: Path, first: int = 1) -> Iterator[dict[str, Any]]:
+    """The lines of a log, of which `data` begins with line number `first`. Raises RunError naming the line."""
+    for number, text in enumerate(data.splitlines(), start=first):
         try:
             line = json.loads(text)
             if not isinstance(line, dict) or not {"type", "key"} <= set(line):

@@ -157,7 +157,10 @@ def test_the_last_end_counts(tmp_path: Path) -> None:
         ('{"type":"message","key":"m0"}\n', "its first line is no episode header"),
         ("not json\n", "e.jsonl:1"),
         (json.dumps({**HEADER, "key": "episode"}) + "\n[1]\n", "e.jsonl:2: not a line of a log"),
-        (json.dumps({**HEADER, "key": "episode", "schema": 99}) + "\n", "schema 99; this version reads up to 2: update r4agent"),
+        (
+            json.dumps({**HEADER, "key": "episode", "schema": 99}) + "\n",
+            "schema 99; this version reads up to 2",
+        ),
     ],
 )
 def test_a_damaged_file_is_named(text: str, told: str, tmp_path: Path) -> None:
