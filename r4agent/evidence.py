@@ -77,12 +77,12 @@ def gather(
         return [evidence for evidence, _ in found], "yes" if any(hit for _, hit in found) else "no"
     for picture in list(pictures.values())[: -SEARCH - 1 : -1]:
         match = contains(reader.read(store.get(picture.ref), ref=picture.ref), answer.text)
-        if _holds(match, answer.text):
+        if holds(match, answer.text):
             return [_evidence(picture, _hull(match.lines, picture), _text(match.lines))], "yes"
     return [], "no"
 
 
-def _holds(match: Match, answer: str) -> bool:
+def holds(match: Match, answer: str) -> bool:
     """Whether the lines hold the answer: nearly letter for letter, and digit for digit, since a reader's
     slip in a word is no other word, but another digit is another number."""
     there = re.findall(r"\d+", _text(match.lines))
@@ -105,7 +105,7 @@ def _read_cite(
         if _source_box(line, picture).overlap(box)
     ]
     match = contains(lines, answer.text)
-    if _holds(match, answer.text):
+    if holds(match, answer.text):
         return _evidence(picture, _hull(match.lines, picture), _text(match.lines)), True
     return _evidence(picture, box, _text(lines)), False
 
