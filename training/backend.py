@@ -17,16 +17,19 @@ try:
         AutoModelForImageTextToText,
         PreTrainedTokenizerFast,
         PrinterCallback,
+        ProcessorMixin,
         TrainerCallback,
         TrainerControl,
         TrainerState,
         TrainingArguments,
     )
+    from transformers.utils.logging import disable_progress_bar
     from trl import SFTConfig, SFTTrainer
 except ImportError as error:
     raise MissingError(
         f'training needs packages that can\'t be imported ({one_line(error)}): pip install "r4agent[train]"'
     ) from error
+disable_progress_bar()  # progress is ours to show
 
 __all__ = [
     "AutoModelForImageTextToText",
@@ -36,6 +39,7 @@ __all__ = [
     "PeftModel",
     "PreTrainedTokenizerFast",
     "PrinterCallback",
+    "ProcessorMixin",
     "SFTConfig",
     "SFTTrainer",
     "TrainerCallback",

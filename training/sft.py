@@ -139,13 +139,20 @@ def config_of(settings: Mapping[str, Any], out: Path, dtype: weights.Dtype) -> S
         "remove_unused_columns": False,
         "dataset_kwargs": {"skip_prepare_dataset": True},
     }
-    usual: dict[str, Any] = {
+    return made(SFTConfig, {**usual(dtype), **settings, **ours})
+
+
+def usual(dtype: weights.Dtype) -> dict[str, Any]:
+    """Settings of a trainer's that hold unless others are given: on this machine, quiet, every step logged."""
+    there = torch.accelerator.is_available()
+    return {
         "bf16": dtype == "bfloat16",
+        "use_cpu": not there,
+        "dataloader_pin_memory": there,
         "logging_steps": 1,
         "report_to": "none",
         "disable_tqdm": True,
     }
-    return made(SFTConfig, {**usual, **settings, **ours})
 
 
 def made(config: type[Any], settings: Mapping[str, Any]) -> Any:
