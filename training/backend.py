@@ -11,7 +11,7 @@ cpu.prepare()
 try:
     import torch
     from accelerate import PartialState
-    from datasets import Dataset
+    from datasets import Dataset, config
     from peft import LoraConfig, PeftModel
     from transformers import (
         AutoModelForImageTextToText,
@@ -30,6 +30,8 @@ except ImportError as error:
         f'training needs packages that can\'t be imported ({one_line(error)}): pip install "r4agent[train]"'
     ) from error
 disable_progress_bar()  # progress is ours to show
+if "torchcodec" in cpu.built_for_cuda():  # what stands in its place is empty, and datasets would look into it
+    config.TORCHCODEC_AVAILABLE = False
 
 __all__ = [
     "AutoModelForImageTextToText",

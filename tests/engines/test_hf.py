@@ -125,7 +125,7 @@ def test_a_seed_holds_in_any_batch(engine: TransformersEngine, ask: Ask) -> None
 def test_requests_begun_together_make_the_same_batches_in_every_run(
     tiny: Tiny, family: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the last bit, since rounding depends on a batch's shape; in the order of the requests, not of luck."""
+    """To the last bit: rounding depends on a batch's shape, which must not be luck."""
     from r4agent.engines import hf
 
     sizes: list[int] = []

@@ -1,0 +1,104 @@
+"""Batches for GRPO: from rollouts, live or logged, to what a trainer learns from.
+
+Promises: a rollout that failed is counted, and another's row stands in for it, which weighs nothing, so that
+every batch has the size that the trainer expects. Logged episodes are replayed in groups of one item.
+Does not: sample (rollout does), reward (groups does) or move tensors.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from r4agent.errors import UsageError
+from r4agent.item import Item
+from r4agent.training.archive import Archive
+from r4agent.training.graph_trainer import Batch
+from r4agent.training.groups import Score, scored
+from r4agent.training.rollout import Rollout, Rollouts
+from r4agent.training.rows import Row
+from r4agent.training.store import Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How rollouts become a batch. size: of a group. score, weights, mask_cut: see
+    `r4agent.training.groups`."""
+
+    size: int
+    score: Score
+    weights: Mapping[str, float]
+    mask_cut: bool = True
+
+    def batch(self, rollouts: Sequence[Rollout]) -> Batch:
+        rows = [None if rollout.error else row_of(rollout) for rollout in rollouts]
+        whole = [row for row in rows if row is not None]
+        worth = scored(rollouts, self.size, self.score, self.weights, mask_cut=self.mask_cut)
+        return Batch(rollouts, [row or whole[0] for row in rows], worth, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Each item of a batch is tried by the model as it is now. See `Roll`."""
+
+    rollouts: Rollouts
+    items: Sequence[Item]
+    group: Group
+    archive: Archive
+
+    def __call__(self, places: Sequence[int], step: int) -> Batch:
+        batch = self.group.batch(self.rollouts([self.items[place] for place in places], step))
+        self.archive.note(batch, step)
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Logged groups, each of one item's episodes. See `Roll`."""
+
+    groups: Sequence[Sequence[Rollout]]
+    group: Group
+
+    @classmethod
+    def of(cls, episodes: Iterable[Stored], group: Group) -> Self:
+        """Episodes that ended, in groups of one item in the order given; what is left over of an item, fewer
+        than a group, is left out. Raises UsageError for an episode without its item or one that a teacher
+        dictated, and where no group comes of them."""
+        tries: dict[str, list[Rollout]] = defaultdict(list)
+        for stored in episodes:
+            rollout = _logged(stored)
+            tries[rollout.item.id].append(rollout)
+        groups = [
+            each[start : start + group.size]
+            for each in tries.values()
+            for start in range(0, len(each) - group.size + 1, group.size)
+        ]
+        if not groups:
+            most = max(map(len, tries.values()), default=0)
+            raise UsageError(
+                f"replay: no item has {group.size} episodes, the most has {most}: choose more, or lower "
+                "num_generations"
+            )
+        return cls(groups, group)
+
+    def __call__(self, places: Sequence[int], step: int) -> Batch:
+        chosen = places[:: self.group.size]
+        return self.group.batch([rollout for place in chosen for rollout in self.groups[place]])
+
+
+def _logged(stored: Stored) -> Rollout:
+    episode = stored.episode
+    if stored.item is None:
+        raise UsageError(f"episode {episode.id}: its item isn't known; store it with one to reward it")
+    if episode.status == "failed":
+        return Rollout(stored.item, episode, str((episode.end or {}).get("error") or "failed"))
+    if Row.of(episode).taught:
+        raise UsageError(
+            f"episode {episode.id}: a teacher dictated it, so no policy's logprobs are known: leave it to SFT"
+        )
+    return Rollout(stored.item, episode)
+
+
+def row_of(rollout: Rollout) -> Row:
+    assert rollout.episode is not None  # it ended
+    return Row.of(rollout.episode)
