@@ -26,7 +26,7 @@ def looks(episode: Episode) -> list[Look]:
     """Every call of the episode."""
     answers = {line["tool_call_id"]: line for line in episode.messages if line["role"] == "tool"}
     found: list[Look] = []
-    for reply in replies(episode):
+    for reply in _replies(episode):
         called = [(call["name"], answers.get(call["id"])) for call in reply["tool_calls"]]
         if not called and _meant_as_call(reply):
             called = [("", None)]
@@ -37,15 +37,19 @@ def looks(episode: Episode) -> list[Look]:
     return found
 
 
-def replies(episode: Episode) -> list[dict[str, Any]]:
-    """The lines of what the policy said to this question."""
-    return [line for line in episode.messages if line["role"] == "ai"]
+def steps(episode: Episode) -> list[str]:
+    """What each reply was: Call, Answer, NotFound or Malformed."""
+    return [reply["step"] for reply in _replies(episode)]
 
 
 def overview(episode: Episode) -> tuple[Picture, ...]:
     """The pictures shown before the first reply of the thread."""
     opening = next((line for line in episode.history if line["role"] == "human"), None)
     return tuple(pictures_in([opening["content"]])) if opening else ()
+
+
+def _replies(episode: Episode) -> list[dict[str, Any]]:
+    return [line for line in episode.messages if line["role"] == "ai"]
 
 
 def _meant_as_call(reply: dict[str, Any]) -> bool:

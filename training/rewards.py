@@ -25,7 +25,7 @@ from r4agent.item import Item
 from r4agent.media.store import MediaStore
 from r4agent.reader import Reader
 from r4agent.text import contains
-from r4agent.training.looks import looks, overview, replies
+from r4agent.training.looks import looks, overview, steps
 
 Features = Callable[[Sequence[str]], NDArray[np.float32]]
 """From n references (`img:<sha256>`) to an (n, d) array of rows of unit length."""
@@ -54,8 +54,8 @@ def well_formed(episode: Episode) -> float | None:
     <not_found>), else 0. Whether a call could be carried out is `tool_success`'s business."""
     if not ended(episode):
         return None
-    steps = [reply["step"] for reply in replies(episode)]
-    return float(bool(steps) and steps[-1] in ENDED and "Malformed" not in steps)
+    made = steps(episode)
+    return float(bool(made) and made[-1] in ENDED and "Malformed" not in made)
 
 
 def diversity(episode: Episode, features: Features) -> float | None:
@@ -111,7 +111,7 @@ def evidence(
         raise UsageError(
             f"reward evidence: item {item.id} has no boxes; give a reader and the pictures' store"
         )
-    for picture in episode.pictures:
+    for picture in reversed(episode.pictures):  # the closest looks come last
         lines = reader.read(store.get(picture.ref), ref=picture.ref)
         if any(holds(contains(lines, answer), answer) for answer in item.answers):
             return 1.0
