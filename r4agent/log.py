@@ -122,7 +122,7 @@ def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
 
 
 def parse(data: bytes, path: Path, first: int = 1) -> Iterator[dict[str, Any]]:
-    """The lines of a log, of which `data` begins with line number `first`. Raises RunError naming the line."""
+    """The lines of a log, of which `data` begins with number `first`. Raises RunError naming the line."""
     for number, text in enumerate(data.splitlines(), start=first):
         try:
             line = json.loads(text)

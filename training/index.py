@@ -72,9 +72,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
-    """Which episodes are meant: those that fit all that is given. Of status, supported and stage, any of those
-    named; of tools, all. exact: whether the policy was token-exact. max_tokens leaves out episodes whose
-    tokens nobody counted. Raises UsageError for a status or support that there isn't."""
+    """Which episodes are meant: those that fit all that is given. Of status, supported and stage, any of
+    those named; of tools, all. exact: whether the policy was token-exact. max_tokens leaves out episodes
+    whose tokens nobody counted. Raises UsageError for a status or support that there isn't."""
 
     status: Sequence[str] = ()
     supported: Sequence[str] = ()

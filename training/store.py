@@ -8,8 +8,8 @@
 Promises: an episode is kept whole and once, by its id, however many processes write; what `add` returned from
 survives a kill -9; the index is made from the shards, and again where it is missing or behind. Follow-up
 questions are kept with the questions before them.
-Does not: hold pixels. Episodes refer to pictures of a MediaStore; `r4 clean` keeps those that any store refers
-to which was used under the same R4_HOME.
+Does not: hold pixels. Episodes refer to pictures of a MediaStore; `r4 clean` keeps those that any store
+refers to which was used under the same R4_HOME.
 
 A store is a folder:
     shards/00000.jsonl   one whole episode a line: {"type": "stored", "schema": 1, "key": its id, "stage",
@@ -66,8 +66,8 @@ class EpisodeStore:
         item: Item | None = None,
         rewards: Mapping[str, float] | None = None,
     ) -> bool:
-        """Keep an episode that has ended, after those it continues. Returns False when it is there already; one
-        that had failed is replaced once it ended otherwise."""
+        """Keep an episode that has ended, after those it continues. Returns False when it is there already;
+        one that had failed is replaced once it ended otherwise."""
         if episode.end is None:
             raise UsageError(f"episode {episode.id} has not ended; add it when it has")
         if episode.before is not None:
@@ -158,7 +158,7 @@ class EpisodeStore:
             self._catch_up()
 
     def _catch_up(self) -> None:
-        """Index what was written and not indexed, and cut off what a kill left unfinished. The lock is held."""
+        """Index what was written since, and cut off what a kill left unfinished. The lock is held."""
         covered = self._index.covered()
         sizes = {int(shard.stem): shard.stat().st_size for shard in self._shards()}
         if any(sizes.get(number, 0) < size for number, (size, _) in covered.items()):
@@ -196,7 +196,7 @@ class EpisodeStore:
             assert line["key"] == entry.id
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise RunError(
-                f"{path}: episode {entry.id} is not where the index says; delete {self._index.path} and run again"
+                f"{path}: episode {entry.id} is not where {self._index.path} says; delete that and run again"
             ) from error
         return Stored(
             Episode.of(line["lines"], path, lambda before: self.get(before).episode),

@@ -63,6 +63,11 @@ class Checkpoint:
         """The most tokens of a prompt and its reply together."""
         return int(_text_config(self.config)["max_position_embeddings"])
 
+    @property
+    def vocabulary(self) -> int:
+        """How many ids the model has embeddings for."""
+        return int(_text_config(self.config)["vocab_size"])
+
     @cached_property
     def profile(self) -> ModelProfile:
         """How the model takes pictures and writes boxes."""

@@ -15,11 +15,11 @@ from r4agent.textworld.writer import clip_file
 from ..policy.scripted_engine import ScriptedEngine
 
 ZOOM = '<tool_call>{"name": "zoom", "arguments": {"view": "v1", "box": [10, 10, 120, 90]}}</tool_call>'
-SELECT = '<tool_call>{"name": "select_frames", "arguments": {"frames": [30, 60]}}</tool_call>'
-AGAIN = '<tool_call>{"name": "re_encode", "arguments": {"view": "v3", "detail": "high"}}</tool_call>'
+SELECT = '<tool_call>{"name": "select_frames", "arguments": {"frames": [5, 20]}}</tool_call>'
+AGAIN = '<tool_call>{"name": "re_encode", "arguments": {"view": "v4", "detail": "low"}}</tool_call>'
 SCRIPTS = (
-    (ZOOM, AGAIN, '<evidence>{"view": "v4"}</evidence><answer>42</answer>'),  # v3, v4
-    (SELECT, "I wonder.", "<not_found>too small</not_found>"),  # v3, v4; no call
+    (ZOOM, SELECT, AGAIN, '<evidence>{"view": "v6"}</evidence><answer>42</answer>'),  # v3, v4 v5, v6
+    (SELECT, "I wonder.", "<not_found>too small</not_found>"),  # v3 v4; no call
     ("<answer>42</answer>",),
 )
 """Replies of three episodes; v1 and v2 are the overview."""

@@ -1,7 +1,5 @@
 """Rows: what the policy saw and wrote, token by token."""
 
-import pytest
-
 from r4agent.engines import Checkpoint
 from r4agent.engines.chatml import END
 from r4agent.ledger import Ledger
@@ -27,6 +25,6 @@ def test_a_row_is_the_ledger_with_the_number_of_each_turn(episodes: Played, chec
 
 def test_replies_that_led_to_the_answer(episodes: Played) -> None:
     zoomed, unread, direct = episodes.episodes
-    assert led(zoomed) == {1, 2, 3}
+    assert led(zoomed) == {2, 3, 4}  # v6 of v4; v3 led nowhere
     assert led(unread) == {1, 2, 3}  # nothing is cited
     assert led(direct) == {1}
