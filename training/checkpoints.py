@@ -17,6 +17,7 @@ from typing import Any
 from r4agent.errors import RunError, UsageError
 from r4agent.training.backend import (
     PartialState,
+    PeftModel,
     PrinterCallback,
     TrainerCallback,
     TrainerControl,
@@ -56,7 +57,20 @@ def train(trainer: Any, *, resume: bool) -> None:
         raise UsageError(f"{folder}: has checkpoints of an earlier run; resume it, or remove the folder")
     trainer.remove_callback(PrinterCallback)  # standard output is not its own
     at = newest(folder) if resume else None
+    if at is not None:
+        _restore(trainer, at)
     trainer.train(resume_from_checkpoint=str(at) if at else None)
+
+
+def _restore(trainer: Any, checkpoint: Path) -> None:
+    """Give the model the weights of a checkpoint, and keep the trainer from doing so: it looks for names that
+    it has not saved them under, and goes on with a warning and the weights that the run began with
+    (transformers issue 43701). Adapters, and weights that are shared out, have files of their own."""
+    if isinstance(trainer.model, PeftModel) or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return
+    saved = type(trainer.model).from_pretrained(checkpoint, dtype=trainer.model.dtype)
+    trainer.model.load_state_dict(saved.state_dict())
+    trainer._load_from_checkpoint = lambda *_, **__: None
 
 
 def mark(folder: Path) -> None:
