@@ -25,6 +25,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _ask(commands.add_parser("ask", help="ask a question about a video, PDF, picture or folder"))
     _eval(commands.add_parser("eval", help="score a policy on many questions, with controls and intervals"))
     _compare(commands.add_parser("compare", help="compare two evaluations on the questions that both asked"))
+    _trajectories(
+        commands.add_parser("trajectories", help="make episodes to learn from, of items with known boxes")
+    )
+    _train(commands.add_parser("train", help="fine-tune a model, stage by stage, as a curriculum says"))
     _view(commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results"))
     _textworld(
         commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
@@ -53,19 +57,7 @@ def _ask(ask: argparse.ArgumentParser) -> None:
 
 
 def _eval(test: argparse.ArgumentParser) -> None:
-    test.add_argument(
-        "questions", metavar="textworld|PATH.jsonl", help="the text world, or a file of questions"
-    )
-    test.add_argument(
-        "--root",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a folder that media may lie in, besides that of the questions; may be repeated",
-    )
-    test.add_argument("--level", type=int, metavar="L", help="of the text world")
-    test.add_argument("--n", type=int, metavar="N", help="how many questions, drawn by lot (default: all)")
-    test.add_argument("--seed", type=int, default=0, metavar="S", help="of the lot, or of the text world")
+    _asked(test)
     _policy(test)
     test.add_argument("--single-pass", action="store_true", help="see the overview once, no tools")
     test.add_argument(
@@ -79,6 +71,52 @@ def _eval(test: argparse.ArgumentParser) -> None:
     test.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: $R4_HOME/results)")
     test.add_argument("--resume", action="store_true", help="go on with the latest run of the same questions")
     test.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def _asked(parser: argparse.ArgumentParser) -> None:
+    """Which questions."""
+    parser.add_argument(
+        "questions", metavar="textworld|PATH.jsonl", help="the text world, or a file of questions"
+    )
+    parser.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder that media may lie in, besides that of the questions; may be repeated",
+    )
+    parser.add_argument("--level", type=int, metavar="L", help="of the text world")
+    parser.add_argument("--n", type=int, metavar="N", help="how many questions, drawn by lot (default: all)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the lot, or of the text world")
+
+
+def _trajectories(made: argparse.ArgumentParser) -> None:
+    _asked(made)
+    made.add_argument(
+        "--kind",
+        choices=("deliberate", "compositional"),
+        required=True,
+        help="one kind of operation an episode, or several",
+    )
+    made.add_argument("--model", required=True, metavar="PATH|ID", help="the student: a Qwen-VL checkpoint")
+    made.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of an episode store")
+    _budget(made)
+    made.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("curriculum", type=Path, metavar="CURRICULUM.yaml", help="the stages, as data")
+    train.add_argument("--stage", metavar="NAME", help="carry out this one only")
+    train.add_argument("--resume", action="store_true", help="go on where an earlier run was ended or killed")
+    train.add_argument(
+        "--estimate", action="store_true", help="say what memory and time it will take, and do nothing"
+    )
+    train.add_argument(
+        "--dry-run", action="store_true", help="one step a stage, short replies, one question: does it run?"
+    )
+    train.add_argument("--model", metavar="PATH|ID", help="in place of the curriculum's")
+    train.add_argument("--out", type=Path, metavar="DIR", help="in place of the curriculum's")
+    train.add_argument("--json", action="store_true", help="print one JSON object a stage")
 
 
 def _compare(versus: argparse.ArgumentParser) -> None:

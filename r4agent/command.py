@@ -1,4 +1,4 @@
-"""The command `r4`: ask, eval, compare, view, textworld, mcp, clean, doctor.
+"""The command `r4`: ask, eval, trajectories, compare, view, textworld, mcp, clean, doctor.
 
 Promises: what a program reads goes to standard output, progress and errors to standard error; progress
 is drawn on a terminal only; errors are one line; the exit code says what happened:
@@ -193,11 +193,58 @@ def _questions(options: argparse.Namespace) -> "Questions":
 
     if options.questions == "textworld":
         if options.level is None or options.n is None:
-            raise UsageError("eval textworld: give --level and --n")
+            raise UsageError(f"{options.command} textworld: give --level and --n")
         return of_textworld(options.level, options.n, options.seed)
     if options.level is not None:
         raise UsageError(f"--level goes with textworld; {options.questions} is taken for a file of questions")
     return of_file(options.questions, options.n, options.seed, options.root)
+
+
+def _trajectories(options: argparse.Namespace) -> int:
+    from r4agent.budget import Budget
+    from r4agent.progress import counter, print_made
+    from r4agent.training.store import EpisodeStore
+    from r4agent.training.trajectories import trajectories
+
+    budget, questions = Budget.parse(options.budget), _questions(options)
+    with counter("items") as step:
+        made = trajectories(
+            questions,
+            options.model,
+            EpisodeStore(options.out),
+            options.kind,
+            seed=options.seed,
+            budget=budget,
+            progress=step,
+        )
+    if options.json:
+        print(json.dumps(vars(made) | {"store": str(options.out)}))
+    else:
+        print_made(made, options.out)
+    return ANSWERED if made.kept else RunError.exit_code
+
+
+def _train(options: argparse.Namespace) -> int:
+    from r4agent.progress import counter, print_stage
+    from r4agent.training.curriculum import Curriculum
+    from r4agent.training.estimate import estimate
+
+    given = {"model": options.model, "out": options.out}
+    curriculum = Curriculum.read(options.curriculum, **{k: v for k, v in given.items() if v is not None})
+    if options.dry_run:
+        curriculum = curriculum.dry()
+    for needs in estimate(curriculum):
+        print(needs, file=sys.stdout if options.estimate else sys.stderr)
+    if options.estimate:
+        return ANSWERED
+    from r4agent.training.stages import run
+
+    for done in run(curriculum, only=options.stage, resume=options.resume, watch=counter):
+        if options.json:
+            print(json.dumps(done.told()), flush=True)
+        else:
+            print_stage(done)
+    return ANSWERED
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -290,8 +337,9 @@ def _mcp(options: argparse.Namespace) -> int:
 def _clean(options: argparse.Namespace) -> int:
     from r4agent.episode import pictures_of
     from r4agent.media.store import MediaStore, home
+    from r4agent.training.store import pictures_of_stores
 
-    freed = MediaStore().collect(pictures_of(home() / "episodes"))
+    freed = MediaStore().collect(pictures_of(home() / "episodes") | pictures_of_stores())
     print(f"freed {freed / 1e6:.1f} MB in {home() / 'pictures'}; delete old episodes first to free more")
     return ANSWERED
 
@@ -324,7 +372,9 @@ def _checks(options: argparse.Namespace) -> "Iterable[Check]":
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ask": _ask,
     "eval": _eval,
+    "trajectories": _trajectories,
     "compare": _compare,
+    "train": _train,
     "view": _view,
     "textworld": _textworld,
     "mcp": _mcp,

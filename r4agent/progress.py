@@ -9,8 +9,9 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,8 +20,12 @@ from rich.table import Table
 
 from r4agent.doctor.check import Check
 from r4agent.errors import printable
-from r4agent.evaluation import Results
+from r4agent.evaluation import Results, summary
 from r4agent.media.store import MediaStore
+
+if TYPE_CHECKING:
+    from r4agent.training.stages import Done
+    from r4agent.training.trajectories import Made
 
 Event = dict[str, Any]
 
@@ -112,6 +117,25 @@ def print_summary(results: Results, figures: dict[str, Any]) -> None:
             _line(label, ", ".join(part))
     _line("results", str(results.path))
     _line("look at them", f"r4 view {shlex.quote(str(results.path))}")
+
+
+def print_made(made: "Made", out: Path) -> None:
+    """What trajectories were kept, and why others were not."""
+    kinds = ", ".join(f"{count} {plan}" for plan, count in made.plans.most_common())
+    _line("kept", f"{made.kept} of {made.items}{': ' if kinds else ''}{kinds}", style="bold")
+    for number, (why, count) in enumerate(made.dropped.most_common()):
+        _line("" if number else "dropped tries", f"{count}  {why}")
+    _line("store", str(out))
+
+
+def print_stage(done: "Done") -> None:
+    """What came of a stage of training: its checkpoint, and how that answered."""
+    _line(done.name, done.checkpoint, style="bold")
+    if done.results:
+        figures = summary(done.results)
+        scores = [f"{name.replace('_', ' ')} {figures[name]:.3f}" for name in figures["ci95"]]
+        failed = [f"{figures['failed']} questions failed"] if figures["failed"] else []
+        _line("", ", ".join([*scores, *failed]))
 
 
 def print_comparison(found: dict[str, Any]) -> None:

@@ -196,14 +196,14 @@ def detail_then_zoom(look: Look) -> Iterator[str]:
 def wrong_frame(look: Look) -> Iterator[str]:
     other = look.other()
     yield look.select(f"Wanted: {look.key}. {other.name} may have it.", moment_of(other.view))
-    yield look.select(f"Not there: nothing of {look.key} in {look.pictures[-1].name}.", look.moment())
+    yield look.select(f"Not there: {look.pictures[-1].name} does not say it.", look.moment())
     yield from _closer(look)
 
 
 def wrong_place(look: Look) -> Iterator[str]:
     picture = look.holding()
     yield look.zoom(_here(look, picture), picture, look.elsewhere(picture))
-    thought = f"Not there: nothing of {look.key} in {look.pictures[-1].name}. Back to {picture.name}."
+    thought = f"Not there: {look.pictures[-1].name} does not say it. Back to {picture.name}."
     yield look.zoom(thought, picture, look.around(picture, TIGHT))
     yield look.answer()
 
