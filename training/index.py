@@ -69,6 +69,12 @@ class Entry:
             tokens=usage["total_tokens"] if usage else None,
         )
 
+    @classmethod
+    def read(cls, row: Sequence[Any]) -> "Entry":
+        """From a row of the index."""
+        known = dict(zip((field.name for field in fields(cls)), row, strict=True))
+        return cls(**known | {"exact": bool(known["exact"])})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
@@ -157,7 +163,7 @@ class Index:
         columns = ", ".join(field.name for field in fields(Entry))
         with self._open() as database:
             rows = database.execute(f"SELECT {columns} FROM episodes WHERE {where}", values)
-            return [Entry(*row[:8], bool(row[8]), *row[9:]) for row in rows]
+            return [Entry.read(row) for row in rows]
 
     def _covered(self) -> dict[int, tuple[int, int]]:
         with self._database() as database:

@@ -5,9 +5,11 @@ sampled in, what it was sampled with, and every picture in the order shown.
 Does not: hold pixels, expand images (the collator does) or judge whether it may be trained on (checks do).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from langchain_core.messages import AIMessage
 
 from r4agent.episode import Episode
 from r4agent.errors import RunError, UsageError, one_line
@@ -46,30 +48,54 @@ class Row:
     def of(cls, episode: Episode) -> "Row":
         """Fold an episode, its earlier questions included. Raises UsageError when its policy was not
         token-exact, RunError when its history was edited or its log is incomplete."""
-        said = replies(episode)
+        if not episode.header["token_exact"]:
+            raise UsageError(
+                f"episode {episode.id}: its policy, {episode.header['policy']}, keeps no tokens; select "
+                "exact=True, or export messages"
+            )
+        temperature, top_p = _sampling(episode)
+        return cls.of_replies(
+            episode.id,
+            replies(episode),
+            taught=any(part.header["model"].get("engine") == TEACHER for part in thread(episode)),
+            temperature=temperature,
+            top_p=top_p,
+        )
+
+    @classmethod
+    def of_replies(
+        cls,
+        episode: str,
+        replies: Iterable[AIMessage | Mapping[str, Any]],
+        *,
+        taught: bool,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+    ) -> "Row":
+        """Fold replies that carry their spans. Raises as `of` does."""
+        said = list(replies)
         if not said:
-            raise UsageError(f"episode {episode.id}: its policy never replied; leave it out")
+            raise UsageError(f"episode {episode}: its policy never replied; leave it out")
         try:
             ledger = Ledger.of(said)
         except UsageError as error:
-            raise UsageError(f"episode {episode.id}: {one_line(error)}") from error
+            raise UsageError(f"episode {episode}: {one_line(error)}") from error
         turns: list[int] = []
         for number, span in enumerate(map(_span, said), start=1):
             if span["at"] != len(turns):
                 raise RunError(
-                    f"episode {episode.id}, turn {number}: the history before this reply is not the one that "
+                    f"episode {episode}, turn {number}: the history before this reply is not the one that "
                     "earlier replies were sampled in; leave it out"
                 )
             turns += [0] * len(span["prompt_ids"]) + [number] * len(span["token_ids"])
-        temperature, top_p = _sampling(episode)
         return cls(
-            episode=episode.id,
+            episode=episode,
             ids=tuple(ledger.ids),
             turns=tuple(turns),
             logprobs=tuple(ledger.logprobs),
             images=tuple(ledger.images),
             grids=tuple(ledger.grids),
-            taught=any(part.header["model"].get("engine") == TEACHER for part in thread(episode)),
+            taught=taught,
             temperature=temperature,
             top_p=top_p,
         )
@@ -121,7 +147,7 @@ def _brought(episode: Episode) -> dict[str, tuple[int, str | None]]:
     return brought
 
 
-def _span(reply: dict[str, Any]) -> Span:
+def _span(reply: AIMessage | Mapping[str, Any]) -> Span:
     span = span_of(reply)
     assert span is not None  # `Ledger.of` has refused a reply without one
     return span
