@@ -12,8 +12,9 @@ try:
     import torch
     from accelerate import PartialState
     from datasets import Dataset, config
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import (
+        AutoConfig,
         AutoModelForImageTextToText,
         PreTrainedTokenizerFast,
         PrinterCallback,
@@ -34,6 +35,7 @@ if "torchcodec" in cpu.built_for_cuda():  # what stands in its place is empty, a
     config.TORCHCODEC_AVAILABLE = False
 
 __all__ = [
+    "AutoConfig",
     "AutoModelForImageTextToText",
     "Dataset",
     "LoraConfig",
@@ -48,5 +50,6 @@ __all__ = [
     "TrainerControl",
     "TrainerState",
     "TrainingArguments",
+    "get_peft_model",
     "torch",
 ]

@@ -126,10 +126,12 @@ Stage = Annotated[Sft | Grpo, Field(discriminator="trainer")]
 
 class Curriculum(_Strict):
     """Stages, each of which begins with what the one before made. model: a checkpoint's folder or hub id.
-    out: the folder of the run. budget: of a question, in rollouts and in evaluation."""
+    out: the folder of the run. devices: processes that train, over which FSDP or DeepSpeed shares out the
+    weights. budget: of a question, in rollouts and in evaluation."""
 
     model: str
     out: Path
+    devices: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     budget: Budget = Budget()
     evaluation: Evaluation | None = None

@@ -1,4 +1,4 @@
-"""Plots: bars with intervals and accuracy-per-cost curves, as SVG within a page.
+"""Plots: bars with intervals, accuracy-per-cost curves and curves of a training run, as SVG within a page.
 
 Promises: axes with their units, legible at a phone's width and in the dark (colours are the page's own, by
 class); each plot is told in words as well, and series differ by dash as well as by colour.
@@ -73,6 +73,40 @@ def curves(series: Sequence[Points], names: Sequence[str], cost: str) -> Markup:
         if p
     ]
     return _svg(height, f"Share right against {cost}. {'; '.join(ends)}", parts)
+
+
+def trend(points: Points, name: str) -> Markup:
+    """A line through (step, value) in the order of steps, on axes from the least to the most of each. Of more
+    points than the plot has room for, means of neighbours."""
+    left, right, top, bottom, height = 52, 12, 8, 34, 160
+    points = _thinned(points, (WIDTH - left - right) // 2)
+    across, down = WIDTH - left - right, height - top - bottom
+    first, last = points[0][0], points[-1][0]
+    low, high = min(y for _, y in points), max(y for _, y in points)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        share = (y - low) / (high - low) if high > low else 0.5
+        return left + across * (x - first) / max(last - first, 1), top + down * (1 - share)
+
+    parts = []
+    for y in sorted({low, (low + high) / 2, high}):
+        parts += [_line(left, at(0, y)[1], WIDTH - right, at(0, y)[1], "grid")]
+        parts += [_text(left - 6, at(0, y)[1] + 4, f"{y:.3g}", "end")]
+    for x, anchor in {first: "start", last: "end"}.items():
+        parts += [_line(at(x, low)[0], top + down, at(x, low)[0], top + down + 4, "tick")]
+        parts += [_text(at(x, low)[0], top + down + 16, f"{x:.0f}", anchor)]
+    parts.append(_text(left + across / 2, height - 3, "step", "middle"))
+    path = "L".join(" ".join(_n(v) for v in at(x, y)) for x, y in points)
+    parts.append(Markup('<path class="curve s0" d="M{}"/>').format(path))
+    said = f"{number(points[0][1])} at step {first:.0f}, {number(points[-1][1])} at step {last:.0f}"
+    return _svg(height, f"{name} by step: {said}, from {number(low)} to {number(high)}", parts)
+
+
+def _thinned(points: Points, most: int) -> Points:
+    """At most so many points: each the mean of neighbours."""
+    size = math.ceil(len(points) / most)
+    parts = [points[at : at + size] for at in range(0, len(points), size)]
+    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
 
 
 def curve_table(

@@ -1,0 +1,271 @@
+"""Stages: a curriculum, carried out.
+
+    curriculum = Curriculum.read("examples/curricula/tiny.yaml")
+    for done in run(curriculum, resume=True):
+        print(done.name, done.checkpoint)
+
+Promises: each stage begins with the checkpoint of the one before; what is finished is not done again, what
+was killed goes on, and what was begun with other settings is refused; each checkpoint is evaluated by
+`r4 eval`'s own code.
+Does not: know a stage by its name. What it is, is said in the curriculum.
+
+    out/00-start/evaluation/   what the model could do before
+    out/01-<name>/             stage.json: all that decides it · trainer/ · metrics.jsonl · checkpoint/ ·
+                               evaluation/ · index.html: curves
+    out/index.html             all stages
+"""
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r4agent.engines import Checkpoint, open_engine
+from r4agent.errors import UsageError, one_line
+from r4agent.evaluation import Results, Subject, evaluate, summary
+from r4agent.graphs.opening import versions
+from r4agent.media.store import MediaStore, home
+from r4agent.page import write_results_page
+from r4agent.page.training_page import Trained, write_training_page
+from r4agent.policy.chat import ChatR4
+from r4agent.reader import Reader
+from r4agent.training import recorder
+from r4agent.training.backend import PartialState, torch
+from r4agent.training.curriculum import Asked, Curriculum, Evaluation, Grpo, Kept, Sft
+from r4agent.training.recorder import Progress
+from r4agent.training.store import EpisodeStore
+
+Watch = Callable[[str], AbstractContextManager[Progress]]
+"""From what is counted to a function that is told how many of it are done, and of how many."""
+
+
+def _unwatched(unit: str) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda done, total: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A stage that is finished. results: of its evaluation, where there is one."""
+
+    name: str
+    folder: Path
+    checkpoint: str
+    results: Results | None
+
+    def told(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        figures = summary(self.results) if self.results else None
+        return {"stage": self.name, "checkpoint": self.checkpoint, "figures": figures}
+
+
+def run(
+    curriculum: Curriculum, *, only: str | None = None, resume: bool = False, watch: Watch = _unwatched
+) -> Iterator[Done]:
+    """Carry out all stages, or the one named `only`; yields each when it is done, first the start if that is
+    evaluated. Without `resume` a stage that was begun is an error.
+
+    Under several processes (`accelerate launch`) stages are trained and not evaluated: run it with `resume`
+    in one process for that.
+    """
+    names = [stage.name for stage in curriculum.stages]
+    if only is not None and only not in names:
+        raise UsageError(f"stage {only!r}: there are {', '.join(names)}")
+    if _several() and PartialState().num_processes != curriculum.devices:
+        raise UsageError(
+            f"devices {curriculum.devices}, and {PartialState().num_processes} processes were launched; a "
+            "step's batch would be another: make them equal"
+        )
+    for stage in curriculum.stages:
+        _check(stage)
+    if not resume:
+        _refuse_begun(curriculum, only)
+    if only in (None, names[0]) and curriculum.evaluation and not _several():
+        start = curriculum.out / "00-start"
+        yield Done("start", start, curriculum.model, _evaluated(curriculum, curriculum.model, start, watch))
+    for number, name in enumerate(names, start=1):
+        if only in (None, name):
+            yield _carried_out(curriculum, number, watch)
+
+
+def _carried_out(curriculum: Curriculum, number: int, watch: Watch) -> Done:
+    stage, folder = curriculum.stages[number - 1], curriculum.folder(number)
+    checkpoint = folder / "checkpoint"
+    start = _start(curriculum, number)
+    _note(folder, stage.model_dump(mode="json") | {"model": start, **_shared(curriculum)})
+    if not checkpoint.is_dir():
+        with watch(f"steps of {stage.name}") as progress:
+            _train(curriculum, stage, start, folder, progress)
+        gc.collect()  # a trainer refers to itself in circles
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    results = None
+    if not _several():
+        results = _evaluated(curriculum, str(checkpoint), folder, watch)
+        _write_pages(curriculum)
+    return Done(stage.name, folder, str(checkpoint), results)
+
+
+def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, progress: Progress) -> None:
+    store = MediaStore()
+    shared: dict[str, Any] = {
+        "out": folder,
+        "settings": {"seed": curriculum.seed, **stage.settings},
+        "lora": stage.lora,
+        "vision": stage.vision,
+        "dtype": stage.dtype,
+        "resume": True,
+        "progress": progress,
+    }
+    match stage:
+        case Sft():
+            from r4agent.training.sft import Lesson, sft
+
+            kept = EpisodeStore(stage.data.episodes).select(**stage.data.which)
+            lessons = [Lesson.of(stored.episode, stage.train_on) for stored in kept]
+            sft(start, lessons, store, **shared)
+        case Grpo(data=Kept() as data):
+            from r4agent.training.grpo import replay
+
+            episodes = EpisodeStore(data.episodes).select(**data.which)
+            replay(start, episodes, store, **_rewarding(stage, start, store), **shared)
+        case Grpo(data=Asked() as data):
+            from r4agent.training.grpo import grpo
+
+            grpo(
+                start,
+                data.load().items,
+                store,
+                budget=curriculum.budget,
+                engine=stage.engine,
+                max_tokens=stage.max_tokens,
+                stage=stage.name,
+                **_rewarding(stage, start, store),
+                **shared,
+            )
+
+
+def _rewarding(stage: Grpo, start: str, store: MediaStore) -> dict[str, Any]:
+    """What GRPO needs to reward: the features are those of the tower that the stage begins with."""
+    from r4agent.training.features import VisionFeatures
+    from r4agent.training.scoring import Rewards
+
+    rewards = Rewards.of(stage.rewards)
+    return {
+        "rewards": rewards,
+        "features": VisionFeatures.load(Checkpoint.load(start), store) if rewards.needs_features else None,
+        "reader": Reader(cache=home() / "read") if "evidence" in rewards.weights else None,
+    }
+
+
+def _evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) -> Results | None:
+    """The evaluation of a checkpoint, gone on with if it was begun; None where none is wanted."""
+    asked: Evaluation | None = curriculum.evaluation
+    if asked is None:
+        return None
+    done, said = folder / "evaluation" / "done", asked.model_dump_json()
+    if done.exists() and done.read_text() == said:
+        return _latest(folder)
+    with closing(open_engine(asked.engine, model, base_url=None, api_key=None)) as engine:
+        subject = Subject(
+            ChatR4(model=model, engine=engine, max_tokens=asked.max_tokens), budget=curriculum.budget
+        )
+        with watch(f"questions after {folder.name}") as progress:
+            results = evaluate(
+                asked.load(), subject, out=folder / "evaluation", resume=True, progress=progress
+            )
+    write_results_page(results, folder / "evaluation")
+    done.write_text(said)
+    return results
+
+
+def _latest(folder: Path) -> Results | None:
+    files = sorted((folder / "evaluation").glob("*.jsonl"))
+    return Results.read(files[-1]) if files else None
+
+
+def _check(stage: Sft | Grpo) -> None:
+    """Raises now what would be raised hours later, when the stage's turn comes."""
+    from r4agent.training import grpo, sft, weights
+    from r4agent.training.scoring import Rewards
+
+    try:
+        weights.adapter(stage.lora, stage.vision)
+        if isinstance(stage, Sft):
+            sft.config_of(stage.settings, Path(), stage.dtype)
+        else:
+            grpo.config_of(stage.settings, Path(), stage.dtype)
+            Rewards.of(stage.rewards)
+    except UsageError as error:
+        raise UsageError(f"stage {stage.name}: {one_line(error)}") from error
+
+
+def _start(curriculum: Curriculum, number: int) -> str:
+    """The checkpoint that a stage begins with."""
+    if number == 1:
+        return curriculum.model
+    before = curriculum.folder(number - 1) / "checkpoint"
+    if not before.is_dir():
+        raise UsageError(
+            f"stage {curriculum.stages[number - 1].name}: begins with {before}, which isn't there; run stage "
+            f"{curriculum.stages[number - 2].name} first"
+        )
+    return str(before)
+
+
+def _refuse_begun(curriculum: Curriculum, only: str | None) -> None:
+    for number, stage in enumerate(curriculum.stages, start=1):
+        if only in (None, stage.name) and curriculum.folder(number).exists():
+            raise UsageError(
+                f"{curriculum.folder(number)}: is there from an earlier run; go on with --resume, give "
+                "another out, or delete it"
+            )
+
+
+def _shared(curriculum: Curriculum) -> dict[str, Any]:
+    """What of a curriculum decides each of its stages."""
+    return {"seed": curriculum.seed, "budget": curriculum.budget.model_dump()}
+
+
+def _note(folder: Path, decides: dict[str, Any]) -> None:
+    """Write down what decides a stage. UsageError when it was begun with something else."""
+    path = folder / "stage.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        for key, value in decides.items():
+            if before.get(key) != value:
+                raise UsageError(
+                    f"{folder}: was begun with {key} {before.get(key)!r}, now {value!r}; give another "
+                    "out, or delete it"
+                )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(decides | {"versions": versions()}, indent=2) + "\n")
+
+
+def _several() -> bool:
+    return bool(PartialState().num_processes > 1)
+
+
+def _write_pages(curriculum: Curriculum) -> None:
+    """The page of all stages so far, and that of each."""
+    told = [_trained(curriculum.out / "00-start", "start")]
+    for number, stage in enumerate(curriculum.stages, start=1):
+        folder = curriculum.folder(number)
+        if (folder / "checkpoint").is_dir():
+            told.append(_trained(folder, stage.name))
+            write_training_page(told[-1:], folder / "index.html", stage.name)
+    write_training_page([one for one in told if one.lines or one.results], curriculum.out / "index.html", "")
+
+
+def _trained(folder: Path, name: str) -> Trained:
+    note = folder / "stage.json"
+    return Trained(
+        name=name,
+        folder=folder,
+        lines=tuple(recorder.read(folder / "metrics.jsonl")),
+        results=_latest(folder),
+        config=json.loads(note.read_text()) if note.exists() else {},
+    )
