@@ -28,6 +28,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _trajectories(
         commands.add_parser("trajectories", help="make episodes to learn from, of items with known boxes")
     )
+    _episodes(commands.add_parser("episodes", help="keep episodes in a store, choose from it, pass them on"))
     _train(commands.add_parser("train", help="fine-tune a model, stage by stage, as a curriculum says"))
     _view(commands.add_parser("view", help="make a page of an episode, of a folder of them, or of results"))
     _textworld(
@@ -117,6 +118,41 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--model", metavar="PATH|ID", help="in place of the curriculum's")
     train.add_argument("--out", type=Path, metavar="DIR", help="in place of the curriculum's")
     train.add_argument("--json", action="store_true", help="print one JSON object a stage")
+
+
+def _episodes(episodes: argparse.ArgumentParser) -> None:
+    actions = episodes.add_subparsers(required=True, metavar="ACTION", dest="action")
+    shown = actions.add_parser("list", help="what is in a store")
+    shown.add_argument("store", type=Path, metavar="STORE")
+    _which(shown)
+    shown.add_argument("--json", action="store_true", help="print one JSON object an episode")
+    taken = actions.add_parser("gather", help="put logged episodes into a store")
+    taken.add_argument("store", type=Path, metavar="STORE", help="its folder, which is made if need be")
+    taken.add_argument(
+        "logs", type=Path, nargs="?", metavar="DIR", help="of logs (default: $R4_HOME/episodes)"
+    )
+    taken.add_argument("--as-stage", default="", metavar="STAGE", help="what they are for, as `deliberate`")
+    out = actions.add_parser("export", help="write episodes as rows for other trainers and machines")
+    out.add_argument("store", type=Path, metavar="STORE")
+    out.add_argument(
+        "out", type=Path, metavar="OUT", help="a .parquet file, or .jsonl with pictures beside it"
+    )
+    out.add_argument("--form", choices=("tokens", "messages"), default="tokens", help="of a row (tokens)")
+    _which(out)
+    back = actions.add_parser("import", help="put exported rows, in the form of tokens, into a store")
+    back.add_argument("store", type=Path, metavar="STORE", help="its folder, which is made if need be")
+    back.add_argument("rows", type=Path, metavar="FILE", help="what export wrote")
+
+
+def _which(parser: argparse.ArgumentParser) -> None:
+    """Which episodes of a store: the names are those of `r4agent.training.index.Which`."""
+    parser.add_argument("--status", action="append", default=[], metavar="S", help="answered, refused, …")
+    parser.add_argument("--supported", action="append", default=[], metavar="yes|no|unchecked")
+    parser.add_argument("--stage", action="append", default=[], metavar="STAGE")
+    parser.add_argument("--tools", action="append", default=[], metavar="TOOL", help="that was used")
+    parser.add_argument("--exact", action="store_true", default=None, help="of token-exact policies only")
+    for what in ("turns", "pictures", "tokens"):
+        parser.add_argument(f"--max-{what}", type=int, metavar="N")
 
 
 def _compare(versus: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The command `r4`: ask, eval, trajectories, compare, view, textworld, mcp, clean, doctor.
+"""The command `r4`: ask, eval, trajectories, episodes, compare, view, textworld, mcp, clean, doctor.
 
 Promises: what a program reads goes to standard output, progress and errors to standard error; progress
 is drawn on a terminal only; errors are one line; the exit code says what happened:
@@ -13,7 +13,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from r4agent.graphs.rumination import Graph
     from r4agent.policy.chat import ChatR4
     from r4agent.reader import Reader
+    from r4agent.training.store import EpisodeStore, Stored
 
 ANSWERED, NO_ANSWER, BUG, INTERRUPTED = 0, 1, 70, 130
 
@@ -224,6 +225,81 @@ def _trajectories(options: argparse.Namespace) -> int:
     return ANSWERED if made.kept else RunError.exit_code
 
 
+def _episodes(options: argparse.Namespace) -> int:
+    from r4agent.training.store import EpisodeStore
+
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # progress is ours to draw
+    store = EpisodeStore(options.store)
+    match options.action:
+        case "list":
+            _list(options, store)
+        case "gather":
+            from r4agent.media.store import home
+
+            new, running = store.gather(options.logs or home() / "episodes", stage=options.as_stage)
+            waiting = f"; {running} have not ended and stay out" if running else ""
+            print(f"{new} new, {len(store)} in {store.folder}{waiting}")
+        case "export":
+            _export(options, store)
+        case "import":
+            _import(options, store)
+    return ANSWERED
+
+
+def _list(options: argparse.Namespace, store: "EpisodeStore") -> None:
+    from dataclasses import asdict
+
+    from r4agent.progress import print_entries
+
+    entries = store.entries(**_which(options))
+    if options.json:
+        for entry in entries:
+            print(json.dumps(asdict(entry) | {"tools": entry.tools.split()}))
+    else:
+        print_entries(entries)
+
+
+def _export(options: argparse.Namespace, store: "EpisodeStore") -> None:
+    from r4agent.media.store import MediaStore
+    from r4agent.progress import counter
+    from r4agent.training import export, messages
+    from r4agent.training.rowfile import save
+
+    which = _which(options)
+    total = len(store.entries(**which))
+    if not total:
+        raise UsageError(f"{store.folder}: no episode fits; r4 episodes list shows what there is")
+    form = export.to_dataset if options.form == "tokens" else messages.to_messages
+    with counter("episodes") as step:
+        save(form(_counted(store.select(**which), total, step), MediaStore()), options.out)
+    print(f"{total} episodes in {options.out}")
+
+
+def _import(options: argparse.Namespace, store: "EpisodeStore") -> None:
+    from r4agent.media.store import MediaStore
+    from r4agent.progress import counter
+    from r4agent.training import export
+    from r4agent.training.rowfile import load
+
+    rows, new = load(options.rows, export.features()), 0
+    with counter("rows") as step:
+        for one in _counted(export.episodes(rows, MediaStore()), len(rows), step):
+            new += store.add(one.episode, stage=one.stage, item=one.item, rewards=one.rewards)
+    print(f"{new} new, {len(store)} in {store.folder}")
+
+
+def _which(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("status", "supported", "stage", "tools", "exact", "max_turns", "max_pictures", "max_tokens")
+    return {name: getattr(options, name) for name in names}
+
+
+def _counted(stored: "Iterable[Stored]", total: int, step: Callable[[int, int], None]) -> "Iterator[Stored]":
+    for number, one in enumerate(stored):
+        step(number, total)
+        yield one
+    step(total, total)
+
+
 def _train(options: argparse.Namespace) -> int:
     from r4agent.progress import counter, print_stage
     from r4agent.training.curriculum import Curriculum
@@ -373,6 +449,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ask": _ask,
     "eval": _eval,
     "trajectories": _trajectories,
+    "episodes": _episodes,
     "compare": _compare,
     "train": _train,
     "view": _view,

@@ -24,6 +24,7 @@ from r4agent.evaluation import Results, summary
 from r4agent.media.store import MediaStore
 
 if TYPE_CHECKING:
+    from r4agent.training.index import Entry
     from r4agent.training.stages import Done
     from r4agent.training.trajectories import Made
 
@@ -126,6 +127,20 @@ def print_made(made: "Made", out: Path) -> None:
     for number, (why, count) in enumerate(made.dropped.most_common()):
         _line("" if number else "dropped tries", f"{count}  {why}")
     _line("store", str(out))
+
+
+def print_entries(entries: "Sequence[Entry]") -> None:
+    """What is in an episode store, one line an episode; never cut, so that ids can be copied."""
+    rows = [("episode", "status", "supported", "turns", "pictures", "tokens", "stage", "tools")]
+    for entry in entries:
+        spent = (str(entry.turns), str(entry.pictures), "" if entry.tokens is None else str(entry.tokens))
+        used = ", ".join(entry.tools.split())
+        rows.append((entry.id, entry.status, entry.supported, *spent, entry.stage, used))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(printable("  ".join(cells).rstrip()))
+    print(f"{len(entries)} in all")
 
 
 def print_stage(done: "Done") -> None:

@@ -82,7 +82,9 @@ def load(path: Path, columns: "Features") -> "Dataset":
             loaded = Dataset.from_list(list(_lines(path, set(columns))), features=columns)
         else:
             loaded = Dataset.from_parquet(str(path))
-    except (OSError, ValueError) as error:
+    except R4Error:
+        raise
+    except (OSError, ValueError) as error:  # which pyarrow's are
         raise RunError(f"{path}: can't be read as rows: {one_line(error)}") from error
     if missing := set(columns) - set(loaded.column_names):
         raise _other(path, missing)
