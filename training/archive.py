@@ -28,7 +28,8 @@ from r4agent.training.store import EpisodeStore
 
 class Archive(TrainerCallback):  # type: ignore[misc]
     """Of the run in `out`. While a step is younger than the last checkpoint its logs lie in
-    `out/rollouts/step-00001`, beside what they were worth. stage: what the store notes of them."""
+    `out/rollouts/step-00001`, beside what they were worth. stage: what the store notes of them. To be told of
+    a checkpoint after it is complete."""
 
     def __init__(self, out: Path, stage: str = "") -> None:
         self.rollouts, self.aside = out / "rollouts", out / "aside"

@@ -6,15 +6,17 @@ Does not: sample (rollout does), reward (groups does) or move tensors.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Self
 
 from r4agent.errors import UsageError
 from r4agent.item import Item
 from r4agent.training.archive import Archive
 from r4agent.training.graph_trainer import Batch
-from r4agent.training.groups import Score, scored
+from r4agent.training.groups import Rewards, scored
+from r4agent.training.measures import measures
 from r4agent.training.rollout import Rollout, Rollouts
 from r4agent.training.rows import Row
 from r4agent.training.store import Stored
@@ -22,19 +24,23 @@ from r4agent.training.store import Stored
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """How rollouts become a batch. size: of a group. score, weights, mask_cut: see
-    `r4agent.training.groups`."""
+    """How rollouts become a batch. size: of a group. rewards, mask_cut: see `r4agent.training.groups`."""
 
     size: int
-    score: Score
-    weights: Mapping[str, float]
+    rewards: Rewards
     mask_cut: bool = True
 
     def batch(self, rollouts: Sequence[Rollout]) -> Batch:
         rows = [None if rollout.error else row_of(rollout) for rollout in rollouts]
         whole = [row for row in rows if row is not None]
-        worth = scored(rollouts, self.size, self.score, self.weights, mask_cut=self.mask_cut)
-        return Batch(rollouts, [row or whole[0] for row in rows], worth, {})
+        worth = scored(rollouts, self.size, self.rewards, mask_cut=self.mask_cut)
+        return Batch(rollouts, [row or whole[0] for row in rows], worth, self._measures(rollouts))
+
+    def _measures(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """What the rollouts were like; those that failed before they had a log are counted too."""
+        groups = [rollouts[start : start + self.size] for start in range(0, len(rollouts), self.size)]
+        found = measures([(group[0].item, [r.episode for r in group if r.episode]) for group in groups])
+        return {**found, "failed": fmean(bool(rollout.error) for rollout in rollouts)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ Does not: change TRL's loss, advantages, schedule or reporters.
 It overrides private methods of TRL, and relies on what `tests/training/test_contract.py` lists.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from trl import GRPOTrainer
 
 from r4agent.engines import Checkpoint, Shown
 from r4agent.engines.pixels import Pixels
@@ -25,6 +24,12 @@ from r4agent.training.collator import expanded
 from r4agent.training.groups import Scored
 from r4agent.training.rollout import Rollout
 from r4agent.training.rows import Row
+
+with warnings.catch_warnings():  # of versions of vLLM, which TRL imports; ours is not driven by TRL
+    warnings.simplefilter("ignore", UserWarning)
+    from trl import GRPOConfig as GRPOConfig
+    from trl import GRPOTrainer
+    from trl.trainer.utils import RepeatSampler
 
 Tensors = dict[str, Any]
 
@@ -66,6 +71,15 @@ class Sight(ProcessorMixin):  # type: ignore[misc]
         """Nothing: `r4agent.training.weights.save` adds the checkpoint's own files."""
 
 
+class Order(RepeatSampler):  # type: ignore[misc]
+    """TRL's order of the data, but that of a later epoch doesn't hang on the epochs before, which a run that
+    resumes hasn't drawn."""
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed + epoch)
+
+
 class GraphTrainer(GRPOTrainer):  # type: ignore[misc]
     """roll: makes the batches; is set after construction, since a live engine samples from this trainer's own
     model. weights: of the reward's terms. The other arguments are TRL's.
@@ -88,6 +102,16 @@ class GraphTrainer(GRPOTrainer):  # type: ignore[misc]
         self.roll: Roll
         self._batch: Batch
         self._logps: torch.Tensor
+
+    def _get_train_sampler(self, dataset: Any = None) -> Order:
+        return Order(
+            data_source=self.train_dataset if dataset is None else dataset,
+            mini_repeat_count=self.num_generations,
+            batch_size=self.args.generation_batch_size // self.num_generations,
+            repeat_count=self.num_iterations * self.args.steps_per_generation,
+            shuffle=self.shuffle_dataset,
+            seed=self.args.seed,
+        )
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Tensors:
         self._batch = batch = self.roll([row["place"] for row in inputs], self.state.global_step + 1)

@@ -7,8 +7,9 @@ Does not: turn rewards into advantages (TRL does).
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from r4agent.episode import Episode
 from r4agent.errors import RunError
@@ -18,9 +19,16 @@ from r4agent.training.rollout import Rollout
 EQUAL = 1e-6  # rewards that lie no further apart are one
 
 Terms = Mapping[str, float | None]
-Score = Callable[[Sequence[Episode], Item], Sequence[Terms]]
-"""From the episodes of one item to the terms of each. One that can't be said of an episode is None, and left
-out. Terms without a weight are passed over."""
+
+
+class Rewards(Protocol):
+    """As `r4agent.training.scoring.Rewards` is. A term that can't be said of an episode is None, and left
+    out; one without a weight is passed over."""
+
+    @property
+    def weights(self) -> Mapping[str, float]: ...
+
+    def score(self, group: Sequence[Episode], item: Item) -> Sequence[Terms]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +47,7 @@ class Scored:
 def scored(
     rollouts: Sequence[Rollout],
     size: int,
-    score: Score,
-    weights: Mapping[str, float],
+    rewards: Rewards,
     *,
     mask_cut: bool = True,
 ) -> Scored:
@@ -48,8 +55,8 @@ def scored(
     found = Scored([], [])
     for start in range(0, len(rollouts), size):
         group = rollouts[start : start + size]
-        terms = _terms(group, score, weights)
-        totals = [_total(each, weights) for each in terms]
+        terms = _terms(group, rewards)
+        totals = [_total(each, rewards.weights) for each in terms]
         told = [total for total in totals if total is not None]
         differ = bool(told) and max(told) - min(told) > EQUAL
         found.terms.extend(terms)
@@ -60,12 +67,10 @@ def scored(
     return found
 
 
-def _terms(
-    group: Sequence[Rollout], score: Score, weights: Mapping[str, float]
-) -> list[dict[str, float | None] | None]:
+def _terms(group: Sequence[Rollout], rewards: Rewards) -> list[dict[str, float | None] | None]:
     ended = [rollout.episode for rollout in group if not rollout.error and rollout.episode]
-    terms = iter(score(ended, group[0].item) if ended else ())
-    return [None if rollout.error else _checked(next(terms), weights, rollout) for rollout in group]
+    terms = iter(rewards.score(ended, group[0].item) if ended else ())
+    return [None if rollout.error else _checked(next(terms), rewards.weights, rollout) for rollout in group]
 
 
 def _checked(terms: Terms, weights: Mapping[str, float], rollout: Rollout) -> dict[str, float | None]:

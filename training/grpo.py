@@ -11,12 +11,9 @@ Does not: evaluate, or choose questions.
 Rollouts and episodes of a run: see `r4agent.training.archive`. Metrics go to `out/metrics.jsonl`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-from trl import GRPOConfig
+from typing import Any
 
 from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
@@ -28,10 +25,9 @@ from r4agent.training import checkpoints, weights
 from r4agent.training.archive import Archive
 from r4agent.training.backend import Dataset
 from r4agent.training.batches import Group, Live, Replay
-from r4agent.training.graph_trainer import GraphTrainer
-from r4agent.training.groups import Terms
+from r4agent.training.graph_trainer import GraphTrainer, GRPOConfig
+from r4agent.training.groups import Rewards
 from r4agent.training.recorder import Progress, Recorder
-from r4agent.training.rewards import Features
 from r4agent.training.rollout import Rollouts
 from r4agent.training.sampler import LiveEngine, sampler
 from r4agent.training.sft import made, usual
@@ -67,18 +63,6 @@ OURS = {
 LOSSES = ("dapo", "cispo")  # those divide by the tokens that weigh; others would count what doesn't
 
 
-class Rewards(Protocol):
-    """As `r4agent.training.rewards.Rewards` is."""
-
-    @property
-    def weights(self) -> Mapping[str, float]: ...
-
-    @property
-    def score(self) -> Callable[..., Sequence[Terms]]:
-        """Of a group of episodes and their item; more by keyword: features, reader, store."""
-        ...
-
-
 def grpo(
     model: str | Path,
     items: Sequence[Item],
@@ -91,7 +75,6 @@ def grpo(
     engine_args: Mapping[str, Any] | None = None,
     max_tokens: int = 1024,
     stage: str = "",
-    features: Features | None = None,
     reader: Reader | None = None,
     mask_cut: bool = True,
     settings: Mapping[str, Any] | None = None,
@@ -104,18 +87,17 @@ def grpo(
 ) -> Path:
     """Train on live rollouts, and return the folder of the checkpoint that comes of it, `out/checkpoint`.
 
-    rewards: what an episode is worth; features, reader: what some of them need. budget: of an episode.
-    max_tokens: of one reply. engine_args: for vLLM's or transformers' own constructor, such as max_model_len.
-    stage: what the episodes are stored as. mask_cut: whether rollouts that the budget cut weigh nothing.
-    settings: of TRL's GRPOConfig, such as max_steps, num_generations, save_steps, seed. The rest is as for
-    `r4agent.training.sft.sft`.
+    rewards: what an episode is worth. budget: of an episode. max_tokens: of one reply. reader: checks answers
+    against their evidence, for the log. engine_args: for vLLM's or transformers' own constructor, such as
+    max_model_len. stage: what the episodes are stored as. mask_cut: whether rollouts that the budget cut
+    weigh nothing. settings: of TRL's GRPOConfig, such as max_steps, num_generations, save_steps, seed. The
+    rest is as for `r4agent.training.sft.sft`.
     """
     if not items:
         raise UsageError("GRPO: no items; give at least one question")
     checkpoint = Checkpoint.load(model)
     config = config_of(settings or {}, out / "trainer", dtype)
-    score = partial(rewards.score, features=features, reader=reader, store=store)
-    group = Group(config.num_generations, score, rewards.weights, mask_cut)
+    group = Group(config.num_generations, rewards, mask_cut)
     archive = Archive(out, stage)
     trainer = GraphTrainer(
         checkpoint=checkpoint,
@@ -125,7 +107,7 @@ def grpo(
         args=config,
         train_dataset=Dataset.from_dict({"place": list(range(len(items)))}),
         peft_config=weights.adapter(lora, vision),
-        callbacks=[archive, checkpoints.Completed(keep), Recorder(out / "metrics.jsonl", progress)],
+        callbacks=[checkpoints.Completed(keep), archive, Recorder(out / "metrics.jsonl", progress)],
     )
     with sampler(engine, trainer, {"dtype": dtype, **(engine_args or {})}) as (sampling, refresh):
         rollouts = Rollouts(
@@ -151,8 +133,6 @@ def replay(
     *,
     out: Path,
     rewards: Rewards,
-    features: Features | None = None,
-    reader: Reader | None = None,
     mask_cut: bool = True,
     settings: Mapping[str, Any] | None = None,
     lora: Mapping[str, Any] | None = None,
@@ -166,8 +146,7 @@ def replay(
     sampled them. Otherwise as `grpo`."""
     checkpoint = Checkpoint.load(model)
     config = config_of(settings or {}, out / "trainer", dtype)
-    score = partial(rewards.score, features=features, reader=reader, store=store)
-    roll = Replay.of(episodes, Group(config.num_generations, score, rewards.weights, mask_cut))
+    roll = Replay.of(episodes, Group(config.num_generations, rewards, mask_cut))
     trainer = GraphTrainer(
         checkpoint=checkpoint,
         store=store,

@@ -82,14 +82,13 @@ class Lockstep:
         return future
 
     def close(self) -> None:
-        """Close the engine; what waits here fails."""
+        """Close the engine."""
         self.engine.close()
-        self._go(anyway=True)
 
-    def _go(self, *, anyway: bool = False) -> None:
+    def _go(self) -> None:
         """Hand over what waits, once every seat has something."""
         with self._lock:
-            if not self._waiting or not (anyway or self._waiting.keys() == self._taken):
+            if not self._waiting or self._waiting.keys() != self._taken:
                 return
             batch = [self._waiting[seat] for seat in sorted(self._waiting)]
             self._waiting = {}

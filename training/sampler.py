@@ -67,7 +67,7 @@ def named_weights(model: Any) -> Iterator[tuple[str, "torch.Tensor"]]:
     for name, weight in core.named_parameters():
         if BASE in name:
             layer = core.get_submodule(name.partition(BASE)[0])
-            delta = layer.get_delta_weight(active) if name.endswith(".weight") else 0
+            delta = layer.get_delta_weight(active).detach() if name.endswith(".weight") else 0
             yield name.replace(BASE, "."), _whole(weight) + delta
         elif f"{OTHER}{active}." in name:
             yield name.replace(f"{OTHER}{active}.", ""), _whole(weight)
