@@ -223,7 +223,10 @@ class Dictation:
 
     def __call__(self, messages: Sequence[BaseMessage]) -> str:
         self.look.pictures = tuple(pictures_in(message.content for message in messages))
-        return next(self.replies)
+        reply = next(self.replies, None)
+        if reply is None:
+            raise Unfit("the graph refused its answer")
+        return reply
 
 
 def _closer(look: Look) -> Iterator[str]:

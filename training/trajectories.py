@@ -20,15 +20,15 @@ from random import Random
 from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
 from r4agent.episode import Episode
-from r4agent.errors import MediaError
+from r4agent.errors import MediaError, UsageError
 from r4agent.evaluation.answers import score_answer
 from r4agent.evaluation.questions import Questions, media_of
-from r4agent.evaluation.sight import shows
+from r4agent.evaluation.sight import score_sight
 from r4agent.graphs import create_rumination_graph
 from r4agent.item import Item
 from r4agent.media.store import MediaStore, home
-from r4agent.media.view import pictures_in
-from r4agent.training.plans import PLANS, Dictation, Kind, Look, Plan, Unfit
+from r4agent.training.looks import looks
+from r4agent.training.plans import PLANS, Dictation, Kind, Look, Plan
 from r4agent.training.store import EpisodeStore
 from r4agent.training.teacher import Teacher
 
@@ -90,7 +90,7 @@ class _Desk:
                 try:
                     episode = self._run(item, plan, lot, Path(logs))
                     why = _wrong(item, episode)
-                except (Unfit, MediaError) as error:
+                except (UsageError, MediaError) as error:  # Unfit, mostly; of this item, not of the next
                     why = str(error)
                 if not why:
                     self.out.add(episode, stage=self.kind, item=item)
@@ -126,8 +126,7 @@ def _wrong(item: Item, episode: Episode) -> str:
         return f"it ended {end['status'] if end else 'early'}: give a larger budget"
     if score_answer(item, end["answer"], end["status"])["exact_match"] != 1:
         return "the answer is wrong"
-    height = item.meta.get("text_height")
-    asked_for = pictures_in(line["content"] for line in episode.messages if line["role"] == "tool")
-    if not any(shows(picture.view, span, height) for picture in asked_for for span in item.evidence):
+    asked_for = [picture.view for look in looks(episode) for picture in look.pictures]
+    if not score_sight(item, asked_for, [], answered=False)["evidence_recall"]:
         return "no picture asked for shows the answer"
     return ""

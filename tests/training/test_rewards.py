@@ -128,6 +128,10 @@ def test_irrelevant_crops_earn_diversity(
     assert (evidence(honest, needle.item), evidence(aimless, needle.item)) == (1, 0)
 
 
+def test_frames_are_no_crops(sweeping: Episode, features: VisionFeatures) -> None:
+    assert diversity(sweeping, features) == 0
+
+
 def test_the_same_crop_twice_is_no_diversity(needle: Needle, features: VisionFeatures) -> None:
     twice = needle.ask(needle.look(), needle.look(), needle.answer())
     assert diversity(twice, features) == pytest.approx(0, abs=1e-6)

@@ -84,17 +84,22 @@ def test_what_is_not_kept_is_counted(student: Checkpoint, tmp_path: Path) -> Non
         "evidence": (good.evidence[0].model_copy(update={"box": (100, 100, 104, 103)}),),
         "meta": {**good.meta, "text_height": 3},
     }
+    pages = Span(start=1, end=99, box=(100, 100, 140, 120), unit="page")
     items = (
         good.model_copy(update={"id": "no answer", "answers": ()}),
         good.model_copy(update={"id": "no box", "evidence": (Span(start=0, end=1),)}),
         good.model_copy(update={"id": "too small", **tiny}),
+        good.model_copy(update={"id": "empty answer", "answers": (" ",)}),
+        good.model_copy(update={"id": "pages", "evidence": (pages,)}),
         Item(id="bad", media=str(tmp_path / "bad.mp4"), question="?", answers=("x",), evidence=good.evidence),
     )
     made, kept = make(Questions("test", items, 0), student, tmp_path / "data")
-    assert (made.items, made.kept, kept) == (4, 0, [])
+    assert (made.items, made.kept, kept) == (6, 0, [])
     assert made.dropped["no answer is known"] == 1
     assert made.dropped["it is not known where the answer stands"] == 1
     assert made.dropped["zoom: the text is too small in every picture"] == 1
+    assert made.dropped["zoom: the graph refused its answer"] == 1
+    assert any("the unit of where its answer stands must be 'seconds'" in why for why in made.dropped)
     assert sum(count for why, count in made.dropped.items() if "bad.mp4" in why) == 3  # each plan tried
 
 
