@@ -17,7 +17,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from r4agent.budget import Budget
 from r4agent.episode import Status
@@ -98,21 +107,25 @@ class Sft(_Stage):
     train_on: Literal["all", "led"] = "all"
 
 
+def _kind(data: Any) -> str:
+    """Which of two forms data has, so that an error is told for that one."""
+    return "episodes" if isinstance(data, Kept) or "episodes" in data else "questions"
+
+
 class Grpo(_Stage):
     """A stage of GRPO: on questions, with an engine that answers them, or on logged episodes, replayed.
-    rewards: see `r4agent.training.scoring`. max_tokens: of a reply."""
+    rewards: see `r4agent.training.scoring`. max_tokens: of a reply. engine_args, mask_cut: see
+    `r4agent.training.grpo`."""
 
     trainer: Literal["grpo"]
-    data: Asked | Kept
+    data: Annotated[
+        Annotated[Asked, Tag("questions")] | Annotated[Kept, Tag("episodes")], Discriminator(_kind)
+    ]
     engine: Literal["transformers", "vllm", "replay"] = "transformers"
+    engine_args: dict[str, Any] = {}
     rewards: dict[str, Any]
+    mask_cut: bool = True
     max_tokens: int = Field(default=1024, ge=1)
-
-    @field_validator("data", mode="plain")
-    @classmethod
-    def _either(cls, data: Any) -> Asked | Kept:
-        kept = isinstance(data, Mapping) and "episodes" in data  # else an error would be told for both
-        return (Kept if kept else Asked).model_validate(data)
 
     @model_validator(mode="after")
     def _engine_and_data(self) -> Self:
@@ -204,15 +217,18 @@ def _said(error: ValidationError, given: Mapping[str, Any]) -> str:
     first = error.errors(include_url=False)[0]
     where, at = list(first["loc"]), ""
     of: type[BaseModel] = Curriculum
+    data: type[BaseModel] = Kept
     if where[:1] == ["stages"] and len(where) > 1:
         stage = given["stages"][where[1]]
         at = f"stage {stage.get('name', where[1] + 1) if isinstance(stage, dict) else where[1] + 1}: "
         of = Grpo if "grpo" in where[2:3] else Sft
         where = where[3:]
+        if of is Grpo and where[:1] == ["data"] and len(where) > 1 and where.pop(1) == "questions":
+            data = Asked
     key = ".".join(map(str, where))
     match first["type"]:
         case "extra_forbidden":
-            inner = {"data": Asked if of is Grpo else Kept, "evaluation": Evaluation, "budget": Budget}
+            inner = {"data": data, "evaluation": Evaluation, "budget": Budget}
             known = inner.get(str(where[0]), of) if len(where) > 1 else of
             return f"{at}{key}: there is no such key; there are {', '.join(known.model_fields)}"
         case "union_tag_invalid" | "union_tag_not_found":

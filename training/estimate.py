@@ -60,14 +60,14 @@ class Needs:
         return sum(self.memory.values())
 
     def __str__(self) -> str:
-        parts = " + ".join(f"{value / 1e9:.2g} {name}" for name, value in self.memory.items())
-        run = "" if self.steps is None else f", {_hours(self.steps * self.seconds)} for {self.steps:,} steps"
-        learnt, of = self.size.trained / 1e6, self.size.total / 1e6
+        parts = " + ".join(f"{_short(value)}B {name}" for name, value in self.memory.items())
+        run = "" if self.steps is None else f", {_time(self.steps * self.seconds)} for {self.steps:,} steps"
+        rows = "1 row" if self.batch == 1 else f"{self.batch} rows"
         return (
-            f"{self.stage}: {self.what}; {learnt:,.1f} of {of:,.1f} million parameters are trained\n"
-            f"  memory  {self.total / 1e9:.3g} GB a device: {parts}; {self.batch} rows at once of up to "
+            f"{self.stage}: {self.what}; {_short(self.size.trained)} of {_short(self.size.total)} parameters "
+            f"are trained\n  memory  {_short(self.total)}B a device: {parts}; {rows} at once of up to "
             f"{self.tokens:,} tokens\n"
-            f"  time    about {self.seconds:.2g} s a step{run}, at {RATE / 1e12:.0f} TFLOP/s a device, 40 % "
+            f"  time    about {_time(self.seconds)} a step{run}, at {RATE / 1e12:.0f} TFLOP/s a device, 40 % "
             "of an A100's"
         )
 
@@ -223,7 +223,13 @@ def _numbers(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _hours(seconds: float) -> str:
-    if seconds < 3600:
-        return f"{seconds / 60:.2g} min"
-    return f"{seconds / 3600:,.2g} h" if seconds < 36_000 else f"{seconds / 3600:,.0f} h"
+def _short(number: float) -> str:
+    """A count with its decimal prefix: 161 M, 8.29 G."""
+    power = next((power for power in (9, 6, 3) if number >= 10**power), 0)
+    return f"{number / 10**power:.3g} {' kMG'[power // 3].strip()}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds > 10 else f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.0f} h"

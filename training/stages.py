@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from r4agent.engines import Checkpoint, open_engine
 from r4agent.errors import UsageError, one_line
@@ -37,6 +37,9 @@ from r4agent.training.backend import PartialState, torch
 from r4agent.training.curriculum import Asked, Curriculum, Evaluation, Grpo, Kept, Sft
 from r4agent.training.recorder import Progress
 from r4agent.training.store import EpisodeStore
+
+if TYPE_CHECKING:
+    from r4agent.training.scoring import Rewards
 
 Watch = Callable[[str], AbstractContextManager[Progress]]
 """From what is counted to a function that is told how many of it are done, and of how many."""
@@ -130,34 +133,36 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
             from r4agent.training.grpo import replay
 
             episodes = EpisodeStore(data.episodes).select(**data.which)
-            replay(start, episodes, store, **_rewarding(stage, start, store), **shared)
+            rewards = _rewards(stage, start, store)
+            replay(start, episodes, store, rewards=rewards, mask_cut=stage.mask_cut, **shared)
         case Grpo(data=Asked() as data):
             from r4agent.training.grpo import grpo
 
+            assert stage.engine != "replay"  # which goes with episodes, as the curriculum has checked
             grpo(
                 start,
                 data.load().items,
                 store,
                 budget=curriculum.budget,
                 engine=stage.engine,
+                engine_args=stage.engine_args,
                 max_tokens=stage.max_tokens,
                 stage=stage.name,
-                **_rewarding(stage, start, store),
+                rewards=_rewards(stage, start, store),
+                mask_cut=stage.mask_cut,
                 **shared,
             )
 
 
-def _rewarding(stage: Grpo, start: str, store: MediaStore) -> dict[str, Any]:
-    """What GRPO needs to reward: the features are those of the tower that the stage begins with."""
+def _rewards(stage: Grpo, start: str, store: MediaStore) -> "Rewards":
+    """What an episode is worth. Features of pictures are those of the tower that the stage begins with."""
     from r4agent.training.features import VisionFeatures
-    from r4agent.training.scoring import Rewards
+    from r4agent.training.scoring import Means, Rewards
 
     rewards = Rewards.of(stage.rewards)
-    return {
-        "rewards": rewards,
-        "features": VisionFeatures.load(Checkpoint.load(start), store) if rewards.needs_features else None,
-        "reader": Reader(cache=home() / "read") if "evidence" in rewards.weights else None,
-    }
+    seen = VisionFeatures.load(Checkpoint.load(start), store) if rewards.needs_features else None
+    reader = Reader(cache=home() / "read") if "evidence" in rewards.weights else None
+    return Rewards.of(stage.rewards, Means(seen, reader, store))
 
 
 def _evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) -> Results | None:
