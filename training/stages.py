@@ -262,7 +262,9 @@ def _write_pages(curriculum: Curriculum) -> None:
         if (folder / "checkpoint").is_dir():
             told.append(_trained(folder, stage.name))
             write_training_page(told[-1:], folder / "index.html", stage.name)
-    write_training_page([one for one in told if one.lines or one.results], curriculum.out / "index.html", "")
+    write_training_page(
+        [one for one in told if one.lines or one.results], curriculum.out / "index.html", curriculum.out.name
+    )
 
 
 def _trained(folder: Path, name: str) -> Trained:

@@ -78,7 +78,7 @@ def curves(series: Sequence[Points], names: Sequence[str], cost: str) -> Markup:
 def trend(points: Points, name: str) -> Markup:
     """A line through (step, value) in the order of steps, on axes from the least to the most of each. Of more
     points than the plot has room for, means of neighbours."""
-    left, right, top, bottom, height = 52, 12, 8, 34, 160
+    left, right, top, bottom, height = 64, 12, 8, 34, 160
     points = _thinned(points, (WIDTH - left - right) // 2)
     across, down = WIDTH - left - right, height - top - bottom
     first, last = points[0][0], points[-1][0]

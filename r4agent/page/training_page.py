@@ -1,7 +1,8 @@
 """The page of a training run: what each stage came to when it was evaluated, and its curves.
 
 Promises: every figure that a trainer logged is drawn, those that are read first in sight and the others
-folded away; an evaluation's figures are those of its own page, which is linked.
+folded away; one that never changed is told in words; an evaluation's figures are those of its own page,
+which is linked.
 Does not: train, evaluate, or read a trainer's files.
 """
 
@@ -41,11 +42,13 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A stage on the page. evaluation: where its evaluation's page is from this one, "" if there is none."""
+    """A stage on the page. level: figures that never changed. evaluation: where its evaluation's page is from
+    this one, "" if there is none."""
 
     name: str
     first: tuple[tuple[str, Markup], ...]
     others: tuple[tuple[str, Markup], ...]
+    level: tuple[tuple[str, float], ...]
     steps: int
     figures: dict[str, Any]
     evaluation: str
@@ -79,13 +82,16 @@ def training_page(stages: Sequence[Trained], folder: Path, title: str) -> str:
 
 
 def _shown(stage: Trained, folder: Path) -> Shown:
-    curves = dict(_curves(stage.lines))
+    logged = dict(_logged(stage.lines))
+    level = {name: points[0][1] for name, points in logged.items() if len({y for _, y in points}) == 1}
+    curves = {name: trend(points, name) for name, points in logged.items() if name not in level}
     first = [name for begins in FIRST for name in curves if name == begins or _under(name, begins)]
     there = stage.results is not None
     return Shown(
         name=stage.name,
         first=tuple((name, curves[name]) for name in first),
         others=tuple((name, curve) for name, curve in curves.items() if name not in first),
+        level=tuple(level.items()),
         steps=max((int(line["step"]) for line in stage.lines), default=0),
         figures=summary(stage.results) if stage.results is not None else {},
         evaluation=quote(os.path.relpath(stage.folder / "evaluation" / "index.html", folder))
@@ -100,16 +106,16 @@ def _under(name: str, begins: str) -> bool:
     return begins.endswith("/") and name.startswith(begins) and name.endswith("/mean")
 
 
-def _curves(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Markup]]:
-    """Of each figure that was logged more than once, in the order in which they first came."""
+def _logged(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Each figure by step, in the order in which they first came."""
     for name in dict.fromkeys(name for line in lines for name in line if name not in NO_CURVES):
         points = [
             (float(line["step"]), float(line[name]))
             for line in lines
             if isinstance(line.get(name), int | float) and math.isfinite(line[name])
         ]
-        if len(points) > 1:
-            yield name, trend(points, name)
+        if points:
+            yield name, points
 
 
 def _text(value: Any) -> str:
