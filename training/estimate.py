@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from r4agent.engines import Checkpoint
-from r4agent.errors import MissingError
+from r4agent.errors import MissingError, UsageError, one_line
 from r4agent.training import grpo, sft, weights
 from r4agent.training.backend import AutoConfig, AutoModelForImageTextToText, get_peft_model, torch
 from r4agent.training.curriculum import Asked, Curriculum, Grpo, Sft
@@ -73,13 +73,17 @@ class Needs:
 
 
 def estimate(curriculum: Curriculum) -> Iterator[Needs]:
-    """What each stage needs, in order."""
+    """What each stage needs, in order. Raises UsageError naming a stage whose settings are wrong."""
     checkpoint = Checkpoint.load(curriculum.model)
     for stage in curriculum.stages:
-        size = count(checkpoint, stage.lora, stage.vision)
-        yield (
-            _of_sft(curriculum, stage, size) if isinstance(stage, Sft) else _of_grpo(curriculum, stage, size)
-        )
+        try:
+            size = count(checkpoint, stage.lora, stage.vision)
+            if isinstance(stage, Sft):
+                yield _of_sft(curriculum, stage, size)
+            else:
+                yield _of_grpo(curriculum, stage, size)
+        except UsageError as error:
+            raise UsageError(f"stage {stage.name}: {one_line(error)}") from error
 
 
 def count(checkpoint: Checkpoint, lora: Any, vision: weights.Vision) -> Size:
@@ -142,10 +146,11 @@ def _of_grpo(curriculum: Curriculum, stage: Grpo, size: Size) -> Needs:
     batch = config.per_device_train_batch_size
     rollouts = batch * config.gradient_accumulation_steps
     memory = _training(size, stage, config, batch * tokens, curriculum.devices)
-    wide = BYTES[stage.dtype]
+    wide = BYTES[stage.engine_args.get("dtype", stage.dtype)]
     seconds = rollouts * _flops(size, tokens, stage, config) / RATE
     if stage.engine != "replay":
-        memory["KV cache"] = rollouts * tokens * size.layers * size.cached * wide
+        at_once = config.num_generations if stage.engine == "vllm" else rollouts  # in vLLM others wait
+        memory["KV cache"] = at_once * tokens * size.layers * size.cached * wide
         # each token is a pass over the weights, for all rollouts at once; each turn reads its prompt
         seconds += said * size.language * wide / BANDWIDTH + rollouts * 2 * size.language * tokens / RATE
     if stage.engine == "vllm":

@@ -54,6 +54,10 @@ def save(trainer: Any, base: Checkpoint, folder: Path) -> Path:
     trainer.save_model(str(draft))  # gathers the weights of all processes, where they are shared out
     if PartialState().is_main_process:
         try:
+            if not any(draft.glob("*model*.safetensors")):
+                raise RunError(
+                    f"{draft}: the trainer saved no weights; FSDP needs state_dict_type FULL_STATE_DICT"
+                )
             if isinstance(trainer.accelerator.unwrap_model(trainer.model), PeftModel):
                 _merge(base, draft)
             _complete(draft, base)
