@@ -381,6 +381,14 @@ def _named(engine: Any) -> Iterator[tuple[str, Any]]:
     yield from load_file(engine.checkpoint.folder / "model.safetensors").items()
 
 
+def test_seeded_requests_with_long_prompts(qwen3: Any) -> None:
+    """More than a step takes at once: the CPU build must not take one of them in parts."""
+    asked = [request(qwen3, f"{n}" * 3000, temperature=1.0, seed=n, max_tokens=4) for n in range(4)]
+    futures = [qwen3.submit(one) for one in asked]
+    together = [future.result(60) for future in futures]
+    assert [len(sample.ids) for sample in together] == [4] * 4
+
+
 def test_a_process_of_its_own_that_forgets_and_dies(tiny: Tiny) -> None:
     """It is sent a picture again, whichever side has lost it. When it is killed, all who wait fail."""
     needs("vllm")
