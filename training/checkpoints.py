@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from r4agent.errors import RunError, UsageError
+from r4agent.errors import RunError, UsageError, one_line
 from r4agent.training.backend import (
     PartialState,
     PeftModel,
@@ -59,7 +59,10 @@ def train(trainer: Any, *, resume: bool) -> None:
     at = newest(folder) if resume else None
     if at is not None:
         _restore(trainer, at)
-    trainer.train(resume_from_checkpoint=str(at) if at else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(at) if at else None)
+    except OSError as error:
+        raise RunError(f"{folder}: {one_line(error)}; free some space, or mend it, and resume") from error
 
 
 def _restore(trainer: Any, checkpoint: Path) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from r4agent.engines import Checkpoint, open_engine
 from r4agent.errors import UsageError, one_line
@@ -32,14 +32,13 @@ from r4agent.page import write_results_page
 from r4agent.page.training_page import Trained, write_training_page
 from r4agent.policy.chat import ChatR4
 from r4agent.reader import Reader
-from r4agent.training import recorder
+from r4agent.training import grpo, recorder, sft, weights
 from r4agent.training.backend import PartialState, torch
 from r4agent.training.curriculum import Asked, Curriculum, Evaluation, Grpo, Kept, Sft
+from r4agent.training.features import VisionFeatures
 from r4agent.training.recorder import Progress
+from r4agent.training.scoring import Means, Rewards
 from r4agent.training.store import EpisodeStore
-
-if TYPE_CHECKING:
-    from r4agent.training.scoring import Rewards
 
 Watch = Callable[[str], AbstractContextManager[Progress]]
 """From what is counted to a function that is told how many of it are done, and of how many."""
@@ -82,7 +81,7 @@ def run(
             "step's batch would be another: make them equal"
         )
     for stage in curriculum.stages:
-        _check(stage)
+        check(stage)
     if not resume:
         _refuse_begun(curriculum, only)
     if only in (None, names[0]) and curriculum.evaluation and not _several():
@@ -124,22 +123,16 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
     }
     match stage:
         case Sft():
-            from r4agent.training.sft import Lesson, sft
-
             kept = EpisodeStore(stage.data.episodes).select(**stage.data.which)
-            lessons = [Lesson.of(stored.episode, stage.train_on) for stored in kept]
-            sft(start, lessons, store, **shared)
+            lessons = [sft.Lesson.of(stored.episode, stage.train_on) for stored in kept]
+            sft.sft(start, lessons, store, **shared)
         case Grpo(data=Kept() as data):
-            from r4agent.training.grpo import replay
-
             episodes = EpisodeStore(data.episodes).select(**data.which)
             rewards = _rewards(stage, start, store)
-            replay(start, episodes, store, rewards=rewards, mask_cut=stage.mask_cut, **shared)
+            grpo.replay(start, episodes, store, rewards=rewards, mask_cut=stage.mask_cut, **shared)
         case Grpo(data=Asked() as data):
-            from r4agent.training.grpo import grpo
-
             assert stage.engine != "replay"  # which goes with episodes, as the curriculum has checked
-            grpo(
+            grpo.grpo(
                 start,
                 data.load().items,
                 store,
@@ -154,11 +147,8 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
             )
 
 
-def _rewards(stage: Grpo, start: str, store: MediaStore) -> "Rewards":
+def _rewards(stage: Grpo, start: str, store: MediaStore) -> Rewards:
     """What an episode is worth. Features of pictures are those of the tower that the stage begins with."""
-    from r4agent.training.features import VisionFeatures
-    from r4agent.training.scoring import Means, Rewards
-
     rewards = Rewards.of(stage.rewards)
     seen = VisionFeatures.load(Checkpoint.load(start), store) if rewards.needs_features else None
     reader = Reader(cache=home() / "read") if "evidence" in rewards.weights else None
@@ -191,11 +181,8 @@ def _latest(folder: Path) -> Results | None:
     return Results.read(files[-1]) if files else None
 
 
-def _check(stage: Sft | Grpo) -> None:
+def check(stage: Sft | Grpo) -> None:
     """Raises now what would be raised hours later, when the stage's turn comes."""
-    from r4agent.training import grpo, sft, weights
-    from r4agent.training.scoring import Rewards
-
     try:
         weights.adapter(stage.lora, stage.vision)
         if isinstance(stage, Sft):
