@@ -222,7 +222,7 @@ def _trajectories(options: argparse.Namespace) -> int:
         print(json.dumps(vars(made) | {"store": str(options.out)}))
     else:
         print_made(made, options.out)
-    return ANSWERED if made.kept else RunError.exit_code
+    return ANSWERED if made.kept + made.there else RunError.exit_code
 
 
 def _episodes(options: argparse.Namespace) -> int:

@@ -124,6 +124,8 @@ def print_made(made: "Made", out: Path) -> None:
     """What trajectories were kept, and why others were not."""
     kinds = ", ".join(f"{count} {plan}" for plan, count in made.plans.most_common())
     _line("kept", f"{made.kept} of {made.items}{': ' if kinds else ''}{kinds}", style="bold")
+    if made.there:
+        _line("there already", str(made.there))
     for number, (why, count) in enumerate(made.dropped.most_common()):
         _line("" if number else "dropped tries", f"{count}  {why}")
     _line("store", str(out))

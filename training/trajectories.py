@@ -6,13 +6,14 @@
 Promises: each is a run of the real graph, in the student's tokens and boxes; it is kept only if a picture
 that was asked for holds the answer's box, at a moment when it stands there and large enough to read
 (`r4agent.evaluation.sight`), and the answer is right. The same items, seed and budget give the same tokens
-and pictures. What was not kept is counted, with why.
+and pictures. What was not kept is counted, with why. A store has one trajectory of an item and kind, so that
+a run that was killed goes on where it was.
 Does not: look for evidence: an item without a box is counted and left out.
 """
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -20,7 +21,7 @@ from random import Random
 from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
 from r4agent.episode import Episode
-from r4agent.errors import MediaError, UsageError
+from r4agent.errors import MediaError, MissingError, UsageError
 from r4agent.evaluation.answers import score_answer
 from r4agent.evaluation.questions import Questions, media_of
 from r4agent.evaluation.sight import score_sight
@@ -29,16 +30,18 @@ from r4agent.item import Item
 from r4agent.media.store import MediaStore, home
 from r4agent.training.looks import looks
 from r4agent.training.plans import PLANS, Dictation, Kind, Look, Plan
-from r4agent.training.store import EpisodeStore
+from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
 
 
 @dataclass
 class Made:
-    """items: asked about. kept: of them, those with a trajectory. plans: of the kept. dropped: attempts that
-    were not kept, by plan and reason; an item is tried with each plan of its kind until one is kept."""
+    """items: asked about. there: of them, those that the store had one of already. kept: those that got one.
+    plans: of the kept. dropped: attempts that were not kept, by plan and reason; an item is tried with each
+    plan of its kind until one is kept."""
 
     items: int = 0
+    there: int = 0
     kept: int = 0
     plans: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -59,15 +62,26 @@ def trajectories(
     which only the tokenizer and the profile are used. progress: called with items done and in all."""
     desk = _Desk(model, out, kind, budget or Budget(), store or MediaStore())
     made = Made()
+    there = {stored.item.id for stored in _stored(out, kind) if stored.item}
     for item in questions.items:
         if progress:
             progress(made.items, len(questions.items))
         made.items += 1
-        lot = Random(f"trajectory {kind} {seed} {item.id}")
-        made.kept += desk.take(item, lot, made)
+        if item.id in there:
+            made.there += 1
+        else:
+            made.kept += desk.take(item, Random(f"trajectory {kind} {seed} {item.id}"), made)
     if progress:
         progress(made.items, len(questions.items))
     return made
+
+
+def _stored(out: EpisodeStore, kind: Kind) -> Iterator[Stored]:
+    """What a store has of a kind."""
+    try:
+        return out.select(stage=[kind])
+    except MissingError:  # nothing was ever added
+        return iter(())
 
 
 @dataclass

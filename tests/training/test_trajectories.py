@@ -131,6 +131,15 @@ def test_a_plan_that_answers_wrong_or_unseen_is_dropped(
     }
 
 
+def test_a_killed_run_goes_on(student: Checkpoint, tmp_path: Path) -> None:
+    some, all_ = of_textworld(0, 1, 1), of_textworld(0, 2, 1)
+    make(some, student, tmp_path / "data")
+    store = EpisodeStore(tmp_path / "data")
+    made = trajectories(all_, student.name, store, "deliberate")
+    assert (made.items, made.there, made.kept, len(store)) == (2, 1, 1, 2)
+    assert trajectories(some, student.name, store, "compositional").kept == 1  # another kind
+
+
 def test_the_budget_is_the_runs(student: Checkpoint, tmp_path: Path) -> None:
     store = EpisodeStore(tmp_path)
     budget = Budget(overview_images=3)
@@ -147,7 +156,8 @@ def test_the_command(student: Checkpoint, tmp_path: Path, capsys: pytest.Capture
     assert (out["items"], out["kept"], sum(out["plans"].values())) == (1, 1, 1)
     assert out["store"] == str(tmp_path / "data")
     assert main(words) == 0
-    assert "1 of 1" in capsys.readouterr().out
-    assert len(EpisodeStore(tmp_path / "data")) == 2
+    assert "0 of 1" in (again := capsys.readouterr().out)
+    assert "there already" in again
+    assert len(EpisodeStore(tmp_path / "data")) == 1
     assert main(["trajectories", "textworld", *words[4:]]) == 2
     assert "trajectories textworld: give --level and --n" in capsys.readouterr().err
