@@ -9,7 +9,7 @@ Does not: carry logprobs, or what a policy sampled in another spelling; token-ex
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from r4agent.errors import UsageError
 from r4agent.geometry import Size
 from r4agent.ledger import Ledger, Span, digest
 from r4agent.media.store import MediaStore
-from r4agent.media.view import is_picture
+from r4agent.media.view import is_picture, pictures_in
 from r4agent.policy.eyes import Eyes
 from r4agent.training.rowfile import Record, datasets, encoded, generated
 from r4agent.training.rows import Row
@@ -54,19 +54,20 @@ def to_messages(episodes: Iterable[Stored], pictures: MediaStore) -> "Dataset":
     def records() -> Iterator[Record]:
         for stored in episodes:
             episode = stored.episode
+            seen = (line["content"] for line in _replied_to(episode))
             yield {
                 "episode": episode.id,
                 "stage": stored.stage,
                 "messages": list(conversation(episode)),
-                "images": [encoded(picture.ref, pictures) for picture in episode.pictures],
+                "images": [encoded(picture.ref, pictures) for picture in pictures_in(seen)],
             }
 
     return generated(records(), features())
 
 
 def conversation(episode: Episode) -> Iterator[Record]:
-    """An episode's messages, those of earlier questions first, as role and content."""
-    for role, turn in groupby(episode.history, lambda line: line["role"]):
+    """An episode's messages up to its last reply, those of earlier questions first, as role and content."""
+    for role, turn in groupby(_replied_to(episode), lambda line: line["role"]):
         lines = list(turn)
         if role == "tool":  # observations in a row are one user turn
             yield {"role": "user", "content": list(_observed(lines))}
@@ -90,6 +91,12 @@ def rows(
         if next(refs, None) is not None:
             raise UsageError(f"{name}: more pictures than places for them")
         yield Row.of_replies(name, _with_spans(messages, checkpoint, pictures), taught=True)
+
+
+def _replied_to(episode: Episode) -> Sequence[Line]:
+    """The lines up to the last reply; what a run that was cut says after it, nobody heard."""
+    lines = episode.history
+    return lines[: 1 + max((at for at, line in enumerate(lines) if line["role"] == "ai"), default=-1)]
 
 
 def _parts(content: str | list[Any]) -> Iterator[Record]:

@@ -46,7 +46,7 @@ class Stored:
     episode: Episode
     stage: str
     item: Item | None
-    rewards: dict[str, float] | None
+    rewards: dict[str, float | None] | None
 
 
 class EpisodeStore:
@@ -64,7 +64,7 @@ class EpisodeStore:
         *,
         stage: str = "",
         item: Item | None = None,
-        rewards: Mapping[str, float] | None = None,
+        rewards: Mapping[str, float | None] | None = None,
     ) -> bool:
         """Keep an episode that has ended, after those it continues. Returns False when it is there already;
         one that had failed is replaced once it ended otherwise."""
@@ -152,7 +152,7 @@ class EpisodeStore:
     def _current(self) -> None:
         """See that the index knows all there is."""
         if not self._shards():
-            raise MissingError(f"{self.folder}: no episode store; r4 episodes gather --store makes one")
+            raise MissingError(f"{self.folder}: no episode store; r4 episodes gather makes one")
         with Locked(self.folder / "lock"):
             self._register()
             self._catch_up()

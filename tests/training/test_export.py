@@ -14,6 +14,7 @@ from r4agent.engines import Checkpoint
 from r4agent.engines.cpu import prepare
 from r4agent.errors import MediaError, RunError, UsageError
 from r4agent.training import export, messages
+from r4agent.training.checks import check
 from r4agent.training.collator import expanded
 from r4agent.training.rowfile import load, save
 from r4agent.training.rows import Row
@@ -158,6 +159,15 @@ def test_a_conversation_has_two_who_speak_in_turn(stored: list[Stored]) -> None:
         assert len(places) == len(one.episode.pictures)
 
 
+def test_a_conversation_ends_with_a_reply(stored: list[Stored], episodes: Played) -> None:
+    """What was shown after it, before the run was cut, nobody saw."""
+    cut = replace(stored[0].episode, messages=stored[0].episode.messages[:-1])
+    [record] = messages.to_messages([replace(stored[0], episode=cut)], episodes.pictures)
+    assert record["messages"][-1]["role"] == "assistant"
+    assert "re_encode" in record["messages"][-1]["content"][0]["text"]
+    assert len(record["images"]) == len(cut.pictures) - 1 == 5
+
+
 def test_calls_of_models_with_tools_of_their_own_are_spelt() -> None:
     call = {"name": "zoom", "args": {"view": "v1", "box": [1, 2, 3, 4]}, "id": "c"}
     spelt = '<tool_call>\n{"name": "zoom", "arguments": {"view": "v1", "box": [1, 2, 3, 4]}}\n</tool_call>'
@@ -217,3 +227,22 @@ def test_trl_reads_the_conversations_as_the_episodes_tokens(
         assert told[: len(ids)] == ids
         assert processor.tokenizer.decode(told[len(ids) :]) == "\n"  # the template ends with the line
         assert [tuple(grid) for grid in batch["image_grid_thw"].tolist()] == list(row.grids)
+
+
+def test_the_samples_are_what_they_are_said_to_be(repo: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """examples/rows: a taught row; an item, and a rollout that policy gradients can use."""
+    pictures = MediaStore(tmp_path)
+    taught, rl = (load(repo / "examples/rows" / f"{n}.jsonl", export.features()) for n in ("sft", "rl"))
+    [one] = export.episodes(taught, pictures)
+    check(Row.of(one.episode), checkpoint, pictures)
+    assert one.item is not None
+    assert one.episode.end is not None
+    assert one.episode.end["answer"] in one.item.answers
+    assert Row.of(one.episode).taught
+    asked, rolled = export.items(rl)
+    [one] = export.episodes(rl, pictures)
+    check(Row.of(one.episode), checkpoint, pictures, for_rl=True)
+    assert (one.item, one.rewards) == (rolled, {"accuracy": 0.0, "format": 0.0, "total": 0.0})
+    assert asked.id != rolled.id
+    for name in ("sft", "rl"):
+        assert "/tmp" not in (repo / "examples/rows" / f"{name}.jsonl").read_text()
