@@ -220,7 +220,7 @@ def _said(error: ValidationError, given: Mapping[str, Any]) -> str:
     data: type[BaseModel] = Kept
     if where[:1] == ["stages"] and len(where) > 1:
         stage = given["stages"][where[1]]
-        at = f"stage {stage.get('name', where[1] + 1) if isinstance(stage, dict) else where[1] + 1}: "
+        at = f"stage {stage.get('name', stage) if isinstance(stage, dict) else stage}: "
         of = Grpo if "grpo" in where[2:3] else Sft
         where = where[3:]
         if of is Grpo and where[:1] == ["data"] and len(where) > 1 and where.pop(1) == "questions":
@@ -228,7 +228,7 @@ def _said(error: ValidationError, given: Mapping[str, Any]) -> str:
     key = ".".join(map(str, where))
     match first["type"]:
         case "extra_forbidden":
-            inner = {"data": data, "evaluation": Evaluation, "budget": Budget}
+            inner: dict[str, type[BaseModel]] = {"data": data, "evaluation": Evaluation, "budget": Budget}
             known = inner.get(str(where[0]), of) if len(where) > 1 else of
             return f"{at}{key}: there is no such key; there are {', '.join(known.model_fields)}"
         case "union_tag_invalid" | "union_tag_not_found":

@@ -143,7 +143,7 @@ def config_of(settings: Mapping[str, Any], out: Path, dtype: weights.Dtype) -> S
 
 
 def usual(dtype: weights.Dtype) -> dict[str, Any]:
-    """Settings of a trainer's that hold unless others are given: on this machine, quiet, every step logged."""
+    """A trainer's settings that hold unless others are given: on this machine, quiet, each step logged."""
     there = torch.accelerator.is_available()
     return {
         "bf16": dtype == "bfloat16",

@@ -17,35 +17,26 @@ Does not: know a stage by its name. What it is, is said in the curriculum.
 
 import gc
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r4agent.engines import Checkpoint, open_engine
+from r4agent.engines import Checkpoint
 from r4agent.errors import UsageError, one_line
-from r4agent.evaluation import Results, Subject, evaluate, summary
+from r4agent.evaluation import Results, summary
 from r4agent.graphs.opening import versions
 from r4agent.media.store import MediaStore, home
-from r4agent.page import write_results_page
-from r4agent.page.training_page import Trained, write_training_page
-from r4agent.policy.chat import ChatR4
+from r4agent.page.render import write
 from r4agent.reader import Reader
-from r4agent.training import grpo, recorder, sft, weights
+from r4agent.training import grpo, sft, weights
 from r4agent.training.backend import PartialState, torch
-from r4agent.training.curriculum import Asked, Curriculum, Evaluation, Grpo, Kept, Sft
+from r4agent.training.curriculum import Asked, Curriculum, Grpo, Kept, Sft
 from r4agent.training.features import VisionFeatures
+from r4agent.training.outcomes import START, Watch, evaluated, unwatched, write_pages
 from r4agent.training.recorder import Progress
 from r4agent.training.scoring import Means, Rewards
 from r4agent.training.store import EpisodeStore
-
-Watch = Callable[[str], AbstractContextManager[Progress]]
-"""From what is counted to a function that is told how many of it are done, and of how many."""
-
-
-def _unwatched(unit: str) -> AbstractContextManager[Progress]:
-    return nullcontext(lambda done, total: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +55,7 @@ class Done:
 
 
 def run(
-    curriculum: Curriculum, *, only: str | None = None, resume: bool = False, watch: Watch = _unwatched
+    curriculum: Curriculum, *, only: str | None = None, resume: bool = False, watch: Watch = unwatched
 ) -> Iterator[Done]:
     """Carry out all stages, or the one named `only`; yields each when it is done, first the start if that is
     evaluated. Without `resume` a stage that was begun is an error.
@@ -85,8 +76,8 @@ def run(
     if not resume:
         _refuse_begun(curriculum, only)
     if only in (None, names[0]) and curriculum.evaluation and not _several():
-        start = curriculum.out / "00-start"
-        yield Done("start", start, curriculum.model, _evaluated(curriculum, curriculum.model, start, watch))
+        start = curriculum.out / START
+        yield Done("start", start, curriculum.model, evaluated(curriculum, curriculum.model, start, watch))
     for number, name in enumerate(names, start=1):
         if only in (None, name):
             yield _carried_out(curriculum, number, watch)
@@ -105,8 +96,8 @@ def _carried_out(curriculum: Curriculum, number: int, watch: Watch) -> Done:
             torch.cuda.empty_cache()
     results = None
     if not _several():
-        results = _evaluated(curriculum, str(checkpoint), folder, watch)
-        _write_pages(curriculum)
+        results = evaluated(curriculum, str(checkpoint), folder, watch)
+        write_pages(curriculum)
     return Done(stage.name, folder, str(checkpoint), results)
 
 
@@ -155,32 +146,6 @@ def _rewards(stage: Grpo, start: str, store: MediaStore) -> Rewards:
     return Rewards.of(stage.rewards, Means(seen, reader, store))
 
 
-def _evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) -> Results | None:
-    """The evaluation of a checkpoint, gone on with if it was begun; None where none is wanted."""
-    asked: Evaluation | None = curriculum.evaluation
-    if asked is None:
-        return None
-    done, said = folder / "evaluation" / "done", asked.model_dump_json()
-    if done.exists() and done.read_text() == said:
-        return _latest(folder)
-    with closing(open_engine(asked.engine, model, base_url=None, api_key=None)) as engine:
-        subject = Subject(
-            ChatR4(model=model, engine=engine, max_tokens=asked.max_tokens), budget=curriculum.budget
-        )
-        with watch(f"questions after {folder.name}") as progress:
-            results = evaluate(
-                asked.load(), subject, out=folder / "evaluation", resume=True, progress=progress
-            )
-    write_results_page(results, folder / "evaluation")
-    done.write_text(said)
-    return results
-
-
-def _latest(folder: Path) -> Results | None:
-    files = sorted((folder / "evaluation").glob("*.jsonl"))
-    return Results.read(files[-1]) if files else None
-
-
 def check(stage: Sft | Grpo) -> None:
     """Raises now what would be raised hours later, when the stage's turn comes."""
     try:
@@ -224,42 +189,17 @@ def _shared(curriculum: Curriculum) -> dict[str, Any]:
 def _note(folder: Path, decides: dict[str, Any]) -> None:
     """Write down what decides a stage. UsageError when it was begun with something else."""
     path = folder / "stage.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        for key, value in decides.items():
-            if before.get(key) != value:
-                raise UsageError(
-                    f"{folder}: was begun with {key} {before.get(key)!r}, now {value!r}; give another "
-                    "out, or delete it"
-                )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(decides | {"versions": versions()}, indent=2) + "\n")
+    with PartialState().main_process_first():
+        if not path.exists():
+            write(path, json.dumps(decides | {"versions": versions()}, indent=2) + "\n")
+    before = json.loads(path.read_text())
+    for key, value in decides.items():
+        if before.get(key) != value:
+            raise UsageError(
+                f"{folder}: was begun with {key} {before.get(key)!r}, now {value!r}; give another out, or "
+                "delete it"
+            )
 
 
 def _several() -> bool:
     return bool(PartialState().num_processes > 1)
-
-
-def _write_pages(curriculum: Curriculum) -> None:
-    """The page of all stages so far, and that of each."""
-    told = [_trained(curriculum.out / "00-start", "start")]
-    for number, stage in enumerate(curriculum.stages, start=1):
-        folder = curriculum.folder(number)
-        if (folder / "checkpoint").is_dir():
-            told.append(_trained(folder, stage.name))
-            write_training_page(told[-1:], folder / "index.html", stage.name)
-    write_training_page(
-        [one for one in told if one.lines or one.results], curriculum.out / "index.html", curriculum.out.name
-    )
-
-
-def _trained(folder: Path, name: str) -> Trained:
-    note = folder / "stage.json"
-    return Trained(
-        name=name,
-        folder=folder,
-        lines=tuple(recorder.read(folder / "metrics.jsonl")),
-        results=_latest(folder),
-        config=json.loads(note.read_text()) if note.exists() else {},
-    )
