@@ -1,0 +1,49 @@
+"""The sampler: an engine beside the trainer gets the whole weights, an adapter's part in them included."""
+
+from typing import Any
+
+import pytest
+
+from r4agent.engines import Checkpoint
+
+
+@pytest.fixture
+def model(checkpoint: Checkpoint) -> Any:
+    from r4agent.training import weights
+
+    return weights.load(checkpoint)
+
+
+def test_a_whole_model_is_what_it_is(model: Any) -> None:
+    from r4agent.training.sampler import named_weights
+
+    named = dict(named_weights(model))
+    assert named.keys() == dict(model.named_parameters()).keys()
+    assert not any(weight.requires_grad for weight in named.values())
+
+
+@pytest.mark.parametrize("more", [{}, {"modules_to_save": ["lm_head"]}, {"target_modules": "all-linear"}])
+def test_an_adapter_is_added_on_the_way(checkpoint: Checkpoint, model: Any, more: dict[str, Any]) -> None:
+    """As if it were merged, and the trainer's weights stay as they are."""
+    import torch
+    from peft import get_peft_model
+
+    from r4agent.training import weights
+    from r4agent.training.sampler import named_weights
+
+    names = list(dict(model.named_parameters()))
+    given = {"r": 2, "init_lora_weights": False, **more}
+    adapted = get_peft_model(
+        model, weights.adapter(given, "trained" if "target_modules" in more else "frozen")
+    )
+    if "modules_to_save" in more:
+        with torch.no_grad():
+            adapted.base_model.model.lm_head.modules_to_save["default"].weight.add_(1)
+    before = {name: weight.clone() for name, weight in adapted.named_parameters()}
+    named = dict(named_weights(adapted))
+    assert all(before[name].equal(weight) for name, weight in adapted.named_parameters())
+    assert list(named) == names
+    merged = dict(adapted.merge_and_unload().named_parameters())
+    assert set(merged) == set(names)
+    for name, weight in merged.items():
+        torch.testing.assert_close(named[name], weight.detach(), rtol=0, atol=1e-6)
