@@ -15,7 +15,9 @@ from r4agent.episode import Episode
 from r4agent.errors import RunError, UsageError, one_line
 from r4agent.ledger import Grid, Ledger, Span, span_of
 from r4agent.media.view import pictures_in
-from r4agent.training.teacher import ENGINE as TEACHER
+
+TEACHER = "teacher"
+"""The engine that an episode's header names where replies were dictated."""
 
 
 @dataclass(frozen=True, slots=True)

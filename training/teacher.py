@@ -22,8 +22,7 @@ from r4agent.engines import Sample
 from r4agent.engines.chatml import END
 from r4agent.policy.chat import ChatR4
 from r4agent.policy.turn import Turn
-
-ENGINE = "teacher"
+from r4agent.training.rows import TEACHER
 
 Plan = Callable[[Sequence[BaseMessage]], str]
 """From the conversation so far to the next reply."""
@@ -33,7 +32,7 @@ class Teacher(ChatR4):
     """ChatR4 for the checkpoint `model`, with a plan in place of an engine. One for each question."""
 
     plan: SkipValidation[Plan] = Field(exclude=True)
-    engine: Any = ENGINE
+    engine: Any = TEACHER
     disable_streaming: bool = True  # a reply is there at once, or not at all
 
     def _generate(
