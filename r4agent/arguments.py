@@ -35,7 +35,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         commands.add_parser("textworld", help="generate text-rich videos with questions and exact boxes")
     )
     _mcp(commands.add_parser("mcp", help="serve asking and looking to an MCP client, over stdio"))
-    commands.add_parser("clean", help="delete stored pictures that no episode refers to")
+    clean = commands.add_parser("clean", help="delete stored pictures that no episode refers to")
+    clean.add_argument("--forget", action="store_true", help="episode stores that are no longer there")
     _doctor(commands.add_parser("doctor", help="check this installation or a model, and say what to change"))
     return parser.parse_args(arguments)
 

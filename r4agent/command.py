@@ -415,7 +415,7 @@ def _clean(options: argparse.Namespace) -> int:
     from r4agent.media.store import MediaStore, home
     from r4agent.training.store import pictures_of_stores
 
-    freed = MediaStore().collect(pictures_of(home() / "episodes") | pictures_of_stores())
+    freed = MediaStore().collect(pictures_of(home() / "episodes") | pictures_of_stores(forget=options.forget))
     print(f"freed {freed / 1e6:.1f} MB in {home() / 'pictures'}; delete old episodes first to free more")
     return ANSWERED
 

@@ -222,18 +222,21 @@ class EpisodeStore:
         return self.folder / "shards" / f"{number:05}.jsonl"
 
 
-def pictures_of_stores() -> set[str]:
-    """Every picture that a store refers to which was used under this R4_HOME. Raises MissingError for one
-    that is not where it was: its pictures would be lost."""
-    refs: set[str] = set()
-    for mark in sorted((home() / "stores").glob("*")):
-        folder = Path(mark.read_text())
-        if not folder.is_dir():
-            raise MissingError(
-                f"the episode store {folder} is not there; mount it, or delete {mark} if it is gone for good"
-            )
-        refs |= EpisodeStore(folder).pictures()
-    return refs
+def pictures_of_stores(*, forget: bool = False) -> set[str]:
+    """Every picture that a store refers to which was used under this R4_HOME. Raises MissingError for those
+    that are not where they were, since their pictures would be lost; or forgets them."""
+    known = {mark: Path(mark.read_text()) for mark in (home() / "stores").glob("*")}
+    gone = {mark: folder for mark, folder in known.items() if not folder.is_dir()}
+    if gone and not forget:
+        others = f" ({len(gone)} such)" if len(gone) > 1 else ""
+        raise MissingError(
+            f"the episode store {min(gone.values())}{others} is not there, and what it refers to would be "
+            "deleted; mount it, or run r4 clean --forget if it is gone for good"
+        )
+    for mark in gone:
+        mark.unlink(missing_ok=True)
+    stores = [EpisodeStore(folder) for mark, folder in known.items() if mark not in gone]
+    return {ref for store in stores for ref in store.pictures()}
 
 
 def _line(raw: bytes, path: Path, number: int) -> Line:

@@ -35,6 +35,17 @@ class Played:
 
 
 @pytest.fixture(scope="session")
+def training_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One R4_HOME for all these tests: their stores come and go, and `r4 clean` asks after each."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def own_home(training_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("R4_HOME", str(training_home))
+
+
+@pytest.fixture(scope="session")
 def checkpoint(tiny: Callable[[str], Path]) -> Checkpoint:
     """A tiny random Qwen2.5-VL."""
     return Checkpoint.load(tiny("qwen2_5_vl"))
