@@ -26,7 +26,8 @@ from r4agent.item import Item
 from r4agent.media.view import Picture
 from r4agent.protocol import plain
 from r4agent.training.features import VisionFeatures
-from r4agent.training.plans import TIGHT, Dictation, Look, Plan
+from r4agent.training.plans import Dictation, Plan
+from r4agent.training.scene import TIGHT, Scene
 from r4agent.training.scoring import Means, Rewards
 from r4agent.training.teacher import Teacher
 
@@ -34,43 +35,43 @@ WRONG = "<answer>nothing at all</answer>"
 REWARDS = ("accuracy", "diversity", "coverage", "tool_success", "evidence")
 
 
-def pointed(look: Look) -> Iterator[str]:
+def pointed(scene: Scene) -> Iterator[str]:
     """Zooms into the sign asked about, and reads it."""
-    picture = look.holding()
-    yield look.zoom("", picture, look.around(picture, TIGHT))
-    yield f"<answer>{plain(look.item.answers[0])}</answer>"
+    picture = scene.holding()
+    yield scene.zoom("", picture, scene.around(picture, TIGHT))
+    yield f"<answer>{plain(scene.item.answers[0])}</answer>"
 
 
-def framed(look: Look) -> Iterator[str]:
+def framed(scene: Scene) -> Iterator[str]:
     """Selects the one frame that has the sign, zooms into it, and reads it."""
-    yield look.select("", look.moment())
-    yield from pointed(look)
+    yield scene.select("", scene.moment())
+    yield from pointed(scene)
 
 
-def blind(look: Look) -> Iterator[str]:
+def blind(scene: Scene) -> Iterator[str]:
     """Answers at once."""
     yield WRONG
 
 
-def aimless(look: Look) -> Iterator[str]:
+def aimless(scene: Scene) -> Iterator[str]:
     """Zooms into the corners of four pictures, where no sign is, and guesses."""
-    for number, picture in enumerate(look.lot.sample(look.pictures, 4)):
-        yield look.zoom("", picture, corner(picture, number))
+    for number, picture in enumerate(scene.lot.sample(scene.pictures, 4)):
+        yield scene.zoom("", picture, corner(picture, number))
     yield WRONG
 
 
-def sweeping(look: Look) -> Iterator[str]:
+def sweeping(scene: Scene) -> Iterator[str]:
     """Selects the overview's frames once more, too small to read, and guesses."""
-    times = [picture.view.time for picture in look.pictures]
+    times = [picture.view.time for picture in scene.pictures]
     call = {"name": "select_frames", "arguments": {"times": times}}
     yield f"<tool_call>{json.dumps(call)}</tool_call>"
     yield WRONG
 
 
-def thorough(look: Look) -> Iterator[str]:
+def thorough(scene: Scene) -> Iterator[str]:
     """Has seven of the eight pictures shown again in all detail that there is, and guesses."""
-    for picture in look.pictures[:7]:
-        yield look.again("", picture)
+    for picture in scene.pictures[:7]:
+        yield scene.again("", picture)
     yield WRONG
 
 
@@ -98,9 +99,9 @@ class Bench:
 
     def score(self, item: Item, way: Plan) -> dict[str, float]:
         """What a way of looking earns on an item, and how many image tokens it takes."""
-        look = Look(item, self.profile, Random(item.id))
+        scene = Scene(item, self.profile, Random(item.id))
         graph = create_rumination_graph(
-            Teacher(model=self.model, plan=Dictation(way, look)),
+            Teacher(model=self.model, plan=Dictation(way, scene)),
             budget=Budget(),
             store=self.store,
             episodes=self.folder / "episodes",

@@ -4,208 +4,77 @@
     compositional   several: zoom of a frame, zoom of a zoom, detail before a zoom, a wrong frame or a wrong
                     place looked at first and left
 
-Promises: a plan follows from the item, the pictures shown so far and a lot; every box is written in the
-student's own space; the answer is not said before a picture showed it, and a wrong look shows nothing of it.
-What can't be done on an item is `Unfit`, with the reason.
+Promises: a plan follows from the item, the pictures shown so far and a lot; the answer is not said before a
+picture showed it, and a wrong look shows nothing of it.
 Does not: read. It knows where the answer stands, so what it teaches is where to look, not how to find out.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from random import Random
 from typing import Literal
 
 from langchain_core.messages import BaseMessage
 
-from r4agent import protocol
-from r4agent.errors import UsageError
-from r4agent.evaluation.sight import during, shows
-from r4agent.geometry import Box, ModelProfile, convert
-from r4agent.item import Item, Span
-from r4agent.media.view import Picture, View, pictures_in
-from r4agent.policy.extract import understand
+from r4agent.media.view import Picture, pictures_in
+from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, moment_of
 
 Kind = Literal["deliberate", "compositional"]
 
-TIGHT, WIDE = (0.1, 0.5), (2.0, 4.0)  # margins around a text, in heights and widths of what it stands on
-TRIES = 50  # lots for a wrong place
+Plan = Callable[[Scene], Iterator[str]]
+"""The replies to an item, one after another; `scene.pictures` has grown when the next is asked for."""
 
 
-class Unfit(UsageError):
-    """The plan can't be carried out on this item."""
+def frames(scene: Scene) -> Iterator[str]:
+    """A frame, whole, and nothing else."""
+    yield scene.select(_small(scene), scene.moment())
+    yield scene.answer()
 
 
-@dataclass
-class Look:
-    """What a plan goes by: the item, how the student writes boxes, chance, and the pictures so far."""
-
-    item: Item
-    profile: ModelProfile
-    lot: Random
-    pictures: tuple[Picture, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """What the question asks about, in a word or a phrase of its own."""
-        asked = understand(self.item.question)
-        words = sorted(asked.words, key=lambda word: -word[1])
-        return protocol.plain(asked.colour or (words[0][0] if words else self.item.question))
-
-    def span(self, view: View) -> Span | None:
-        """Where the answer stands at the moment of a view, if it does."""
-        return next((span for span in self.item.evidence if span.box and during(view, span)), None)
-
-    def holding(self) -> Picture:
-        """The latest picture in which the answer stands, legible or not."""
-        for picture in reversed(self.pictures):
-            if (span := self.span(picture.view)) and _holds(picture.view.region, self.place(span)):
-                return picture
-        raise Unfit("no picture so far is of the moment")
-
-    def place(self, span: Span) -> Box:
-        """What the text stands on, where the item knows it, as a sign's panel: small text can't be seen in
-        an overview, its panel can."""
-        box = span.source_box
-        assert box is not None
-        panel = self.item.meta.get("panel")
-        return box if panel is None else box.hull(Box(*panel))
-
-    def select(self, thought: str, moment: float) -> str:
-        pages = self.item.evidence[0].unit == "page"
-        return _call(thought, "select_frames", {"frames": [int(moment)]} if pages else {"times": [moment]})
-
-    def zoom(self, thought: str, picture: Picture, box: Box) -> str:
-        """box: in source pixels; the part inside the picture is asked for."""
-        return _call(thought, "zoom", {"view": picture.name, "box": self.written(box, picture.view)})
-
-    def again(self, thought: str, picture: Picture) -> str:
-        return _call(thought, "re_encode", {"view": picture.name, "detail": "high"})
-
-    def answer(self) -> str:
-        """The answer, with its evidence. Unfit unless a picture shows it."""
-        height = self.item.meta.get("text_height")
-        for picture in reversed(self.pictures):
-            span = self.span(picture.view)
-            if span and span.source_box and shows(picture.view, span, height):
-                text = protocol.plain(self.item.answers[0])
-                cite = {"view": picture.name, "box": self.written(span.source_box, picture.view)}
-                said = f"<evidence>{json.dumps(cite)}</evidence><answer>{text}</answer>"
-                return f"<think>{picture.name} shows it: {text}.</think>\n{said}"
-        raise Unfit("the text is too small in every picture")
-
-    def written(self, box: Box, view: View) -> list[float]:
-        """A source box as the student writes it over a picture of this view: whole numbers, except where the
-        space is fractions."""
-        inside = box.overlap(view.region)
-        if inside is None:
-            raise Unfit("the picture holds nothing of the place")
-        mine = convert(inside, self.profile.space, region=view.region, shown=view.size)
-        if self.profile.space == "unit":
-            return [round(v, 4) for v in mine.corners]
-        x0, y0, x1, y1 = mine.corners
-        return [int(x0), int(y0), -int(-x1 // 1), -int(-y1 // 1)]  # outward: no part of the text is lost
-
-    def around(self, picture: Picture, margin: tuple[float, float]) -> Box:
-        """The place in a picture with a margin drawn by lot: a student's boxes will not be exact either."""
-        span = self.span(picture.view)
-        assert span is not None  # of `holding` alone
-        place = self.place(span)
-        left, top, right, foot = (self.lot.uniform(*margin) for _ in range(4))
-        wide, high = place.width, place.height
-        box = Box(
-            place.x0 - left * wide, place.y0 - top * high, place.x1 + right * wide, place.y1 + foot * high
-        )
-        inside = box.overlap(picture.view.region)
-        assert inside is not None
-        return inside
-
-    def moment(self) -> float:
-        """A moment, or a page, at which the answer stands there: that of a picture if there is one, since a
-        student can know of no other."""
-        seen = [picture for picture in self.pictures if self.span(picture.view)]
-        if seen:
-            return moment_of(self.lot.choice(seen).view)
-        span = self.lot.choice([span for span in self.item.evidence if span.box])
-        return round((span.start + span.end) / 2, 3)
-
-    def other(self) -> Picture:
-        """A picture of the overview in which the answer does not stand."""
-        others = [picture for picture in self.pictures if self.span(picture.view) is None]
-        if not others:
-            raise Unfit("the answer stands in every picture of the overview")
-        return self.lot.choice(others)
-
-    def elsewhere(self, picture: Picture) -> Box:
-        """A box of the right one's size that shares nothing with it."""
-        right, region = self.around(picture, TIGHT), picture.view.region
-        span = self.span(picture.view)
-        assert span is not None
-        for _ in range(TRIES):
-            x0 = self.lot.uniform(region.x0, region.x1 - right.width)
-            y0 = self.lot.uniform(region.y0, region.y1 - right.height)
-            box = Box(x0, y0, x0 + right.width, y0 + right.height)
-            if box.overlap(right) is None and box.overlap(self.place(span)) is None:
-                return box
-        raise Unfit("the answer fills the picture: there is no wrong place")
-
-
-Plan = Callable[[Look], Iterator[str]]
-"""The replies to an item, one after another; `look.pictures` has grown when the next is asked for."""
-
-
-def frames(look: Look) -> Iterator[str]:
-    """Another frame, and nothing else."""
-    yield look.select(_small(look), look.moment())
-    yield look.answer()
-
-
-def zoom(look: Look) -> Iterator[str]:
+def zoom(scene: Scene) -> Iterator[str]:
     """A region of the overview."""
-    picture = look.holding()
-    yield look.zoom(_here(look, picture), picture, look.around(picture, TIGHT))
-    yield look.answer()
+    picture = scene.holding()
+    yield scene.zoom(_here(scene, picture), picture, scene.around(picture, TIGHT))
+    yield scene.answer()
 
 
-def again(look: Look) -> Iterator[str]:
+def again(scene: Scene) -> Iterator[str]:
     """A picture of the overview in more detail."""
-    picture = look.holding()
-    yield look.again(f"Wanted: {look.key}. {picture.name} has it, in too little detail.", picture)
-    yield look.answer()
+    picture = scene.holding()
+    yield scene.again(f"Wanted: {scene.key}. {picture.name} has it, in too little detail.", picture)
+    yield scene.answer()
 
 
-def frame_then_zoom(look: Look) -> Iterator[str]:
-    yield look.select(_small(look), look.moment())
-    yield from _closer(look)
+def frame_then_zoom(scene: Scene) -> Iterator[str]:
+    yield scene.select(_small(scene), scene.moment())
+    yield from _closer(scene)
 
 
-def zoom_of_zoom(look: Look) -> Iterator[str]:
-    picture = look.holding()
-    yield look.zoom(
-        f"Wanted: {look.key}. It is in this part of {picture.name}.", picture, look.around(picture, WIDE)
+def zoom_of_zoom(scene: Scene) -> Iterator[str]:
+    picture = scene.holding()
+    yield scene.zoom(
+        f"Wanted: {scene.key}. It is in this part of {picture.name}.", picture, scene.around(picture, WIDE)
     )
-    yield from _closer(look)
+    yield from _closer(scene)
 
 
-def detail_then_zoom(look: Look) -> Iterator[str]:
-    picture = look.holding()
-    yield look.again(f"Wanted: {look.key}. {picture.name} has it, in too little detail.", picture)
-    yield from _closer(look)
+def detail_then_zoom(scene: Scene) -> Iterator[str]:
+    picture = scene.holding()
+    yield scene.again(f"Wanted: {scene.key}. {picture.name} has it, in too little detail.", picture)
+    yield from _closer(scene)
 
 
-def wrong_frame(look: Look) -> Iterator[str]:
-    other = look.other()
-    yield look.select(f"Wanted: {look.key}. {other.name} may have it.", moment_of(other.view))
-    yield look.select(f"Not there: {look.pictures[-1].name} does not say it.", look.moment())
-    yield from _closer(look)
+def wrong_frame(scene: Scene) -> Iterator[str]:
+    other = scene.other()
+    yield scene.select(f"Wanted: {scene.key}. {other.name} may have it.", moment_of(other.view))
+    yield scene.select(f"Not there: {scene.pictures[-1].name} does not say it.", scene.moment())
+    yield from _closer(scene)
 
 
-def wrong_place(look: Look) -> Iterator[str]:
-    picture = look.holding()
-    yield look.zoom(_here(look, picture), picture, look.elsewhere(picture))
-    thought = f"Not there: {look.pictures[-1].name} does not say it. Back to {picture.name}."
-    yield look.zoom(thought, picture, look.around(picture, TIGHT))
-    yield look.answer()
+def wrong_place(scene: Scene) -> Iterator[str]:
+    picture = scene.holding()
+    yield scene.zoom(_here(scene, picture), picture, scene.elsewhere(picture))
+    thought = f"Not there: {scene.pictures[-1].name} does not say it. Back to {picture.name}."
+    yield scene.zoom(thought, picture, scene.around(picture, TIGHT))
+    yield scene.answer()
 
 
 PLANS: dict[Kind, tuple[Plan, ...]] = {
@@ -217,43 +86,28 @@ PLANS: dict[Kind, tuple[Plan, ...]] = {
 class Dictation:
     """A plan in progress: what a Teacher asks for its next reply."""
 
-    def __init__(self, plan: Plan, look: Look) -> None:
-        self.look = look
-        self.replies = plan(look)
+    def __init__(self, plan: Plan, scene: Scene) -> None:
+        self.scene = scene
+        self.replies = plan(scene)
 
     def __call__(self, messages: Sequence[BaseMessage]) -> str:
-        self.look.pictures = tuple(pictures_in(message.content for message in messages))
+        self.scene.pictures = tuple(pictures_in(message.content for message in messages))
         reply = next(self.replies, None)
         if reply is None:
             raise Unfit("the graph refused its answer")
         return reply
 
 
-def _closer(look: Look) -> Iterator[str]:
+def _closer(scene: Scene) -> Iterator[str]:
     """Into the latest picture that holds it, then the answer."""
-    picture = look.holding()
-    yield look.zoom(_here(look, picture), picture, look.around(picture, TIGHT))
-    yield look.answer()
+    picture = scene.holding()
+    yield scene.zoom(_here(scene, picture), picture, scene.around(picture, TIGHT))
+    yield scene.answer()
 
 
-def moment_of(view: View) -> float:
-    """As `select_frames` is asked for it: a page, or a time to the millisecond."""
-    return view.frame + 1 if view.time is None else round(view.time, 3)
+def _small(scene: Scene) -> str:
+    return f"Wanted: {scene.key}. Too small to read in the overview."
 
 
-def _small(look: Look) -> str:
-    return f"Wanted: {look.key}. Too small to read in the overview."
-
-
-def _here(look: Look, picture: Picture) -> str:
-    return f"Wanted: {look.key}. It is here in {picture.name}: look closer."
-
-
-def _holds(region: Box, place: Box) -> bool:
-    shared = region.overlap(place)
-    return shared is not None and shared.area >= 0.99 * place.area
-
-
-def _call(thought: str, name: str, arguments: dict[str, object]) -> str:
-    call = json.dumps({"name": name, "arguments": arguments})
-    return f"<think>{thought}</think>\n<tool_call>{call}</tool_call>"
+def _here(scene: Scene, picture: Picture) -> str:
+    return f"Wanted: {scene.key}. It is here in {picture.name}: look closer."

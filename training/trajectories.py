@@ -29,7 +29,8 @@ from r4agent.graphs import create_rumination_graph
 from r4agent.item import Item
 from r4agent.media.store import MediaStore, home
 from r4agent.training.looks import looks
-from r4agent.training.plans import PLANS, Dictation, Kind, Look, Plan
+from r4agent.training.plans import PLANS, Dictation, Kind, Plan
+from r4agent.training.scene import Scene
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
 
@@ -114,9 +115,9 @@ class _Desk:
         return False
 
     def _run(self, item: Item, plan: Plan, lot: Random, logs: Path) -> Episode:
-        look = Look(item, Checkpoint.load(self.model).profile, lot)
+        scene = Scene(item, Checkpoint.load(self.model).profile, lot)
         graph = create_rumination_graph(
-            Teacher(model=self.model, plan=Dictation(plan, look)),
+            Teacher(model=self.model, plan=Dictation(plan, scene)),
             budget=self.budget,
             store=self.store,
             episodes=logs,

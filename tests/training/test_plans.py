@@ -16,10 +16,10 @@ from r4agent.geometry import QWEN2_5_VL, QWEN3_VL, Box, ModelProfile, Size, conv
 from r4agent.item import Item, Span
 from r4agent.media.view import Picture, View
 from r4agent.training import plans
-from r4agent.training.looks import Look as Looked
-from r4agent.training.looks import looks
-from r4agent.training.plans import PLANS, Dictation, Look, Plan, Unfit
+from r4agent.training.looks import Look, looks
+from r4agent.training.plans import PLANS, Dictation, Plan
 from r4agent.training.rows import replies
+from r4agent.training.scene import TIGHT, Scene, Unfit
 from r4agent.training.teacher import Teacher
 
 from ..policy.scripted_engine import bare_checkpoint
@@ -41,7 +41,7 @@ def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def run(plan: Plan, needle: Needle, student: Checkpoint, seed: int = 0) -> Episode:
     teacher = Teacher(
-        model=student.name, plan=Dictation(plan, Look(needle.item, student.profile, Random(seed)))
+        model=student.name, plan=Dictation(plan, Scene(needle.item, student.profile, Random(seed)))
     )
     graph = create_rumination_graph(
         teacher, budget=ROOMY, store=needle.store, episodes=needle.folder / "taught"
@@ -98,9 +98,9 @@ def test_a_wrong_place_is_left(needle: Needle, student: Checkpoint) -> None:
 
 
 def test_a_plan_says_what_is_in_its_way(needle: Needle, student: Checkpoint) -> None:
-    def asked(*spans: Span) -> Look:
+    def asked(*spans: Span) -> Scene:
         item = needle.item.model_copy(update={"evidence": spans})
-        return Look(item, QWEN2_5_VL, Random(0), needle.pictures)
+        return Scene(item, QWEN2_5_VL, Random(0), needle.pictures)
 
     late, always = span(90, 91), span(0, 100)
     with pytest.raises(Unfit, match="no picture so far is of the moment"):
@@ -132,17 +132,17 @@ def test_a_box_as_written_holds_the_place(
     frame = Box(0, 0, 1280, 720)
     view = View(3, 1.0, frame, profile.fit(Size(1280, 720), 144))
     item = Item(id="q", media="a.mp4", question="?", answers=("x",), evidence=(during(box),))
-    look = Look(item, profile, Random(seed))
+    scene = Scene(item, profile, Random(seed))
     picture = Picture("v1", view, "img:")
-    around = look.around(picture, plans.TIGHT)
+    around = scene.around(picture, TIGHT)
     assert around.overlap(box) == box
-    written = look.written(around, view)
+    written = scene.written(around, view)
     if profile.space != "unit":
         assert all(isinstance(value, int) for value in written)
     back = convert(Box(*written, space=profile.space), "source", region=frame, shown=view.size)
     assert back.grown(0.1, 0.1).overlap(box) == box
     try:
-        assert look.elsewhere(picture).overlap(box) is None
+        assert scene.elsewhere(picture).overlap(box) is None
     except Unfit:
         assert around.width > 300 or around.height > 150  # only where there is little room
 
@@ -155,7 +155,7 @@ def calls(episode: Episode) -> list[dict[str, Any]]:
     return [call for reply in replies(episode) for call in reply["tool_calls"]]
 
 
-def made(episode: Episode) -> list[Looked]:
+def made(episode: Episode) -> list[Look]:
     return looks(episode)
 
 

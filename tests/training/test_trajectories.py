@@ -14,8 +14,9 @@ from r4agent.item import Item, Span
 from r4agent.media.view import pictures_in
 from r4agent.textworld import generate
 from r4agent.training import trajectories as module
-from r4agent.training.plans import PLANS, Kind, Look
+from r4agent.training.plans import PLANS, Kind
 from r4agent.training.rows import Row
+from r4agent.training.scene import Scene
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.trajectories import Made, trajectories
 
@@ -108,18 +109,18 @@ def test_a_plan_that_answers_wrong_or_unseen_is_dropped(
 ) -> None:
     """However a plan comes to be wrong, nothing of it is kept."""
 
-    def blind(look: Look) -> object:
-        yield look.select("", 0.0)
-        yield f"<answer>{look.item.answers[0]}</answer>"
+    def blind(scene: Scene) -> object:
+        yield scene.select("", 0.0)
+        yield f"<answer>{scene.item.answers[0]}</answer>"
 
-    def wrong(look: Look) -> object:
-        picture = look.holding()
-        yield look.zoom("", picture, look.around(picture, (0.1, 0.5)))
+    def wrong(scene: Scene) -> object:
+        picture = scene.holding()
+        yield scene.zoom("", picture, scene.around(picture, (0.1, 0.5)))
         yield "<answer>something else</answer>"
 
-    def endless(look: Look) -> object:
+    def endless(scene: Scene) -> object:
         while True:
-            yield look.select("", 0.0)
+            yield scene.select("", 0.0)
 
     monkeypatch.setitem(module.PLANS, "deliberate", (blind, wrong, endless))
     made, kept = make(of_textworld(0, 1, 3), student, tmp_path / "data")
