@@ -191,7 +191,10 @@ class Curriculum(_Strict):
             settings |= {"per_device_train_batch_size": 2, "num_generations": 2}
             settings.pop("generation_batch_size", None)
             settings.pop("steps_per_generation", None)
-            return stage.model_copy(update={"settings": settings, "max_tokens": 16})
+            data = stage.data
+            if isinstance(data, Asked):
+                data = data.model_copy(update={"n": 1})
+            return stage.model_copy(update={"settings": settings, "data": data, "max_tokens": 16})
 
         evaluation = self.evaluation and self.evaluation.model_copy(update={"n": 1, "max_tokens": 16})
         budget = self.budget.model_copy(update={"turns": 2})
