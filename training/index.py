@@ -47,7 +47,15 @@ class Entry:
 
     @classmethod
     def of(cls, stored: Line, path: Path, offset: int, length: int) -> "Entry":
-        """From a line of the shard `path`, and where it stands there."""
+        """From a line of the shard `path`, and where it stands there. Raises RunError where it has no log."""
+        try:
+            return cls._of(stored, path, offset, length)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise RunError(f"{path}: episode {stored['key']} is damaged ({what}); leave it out") from error
+
+    @classmethod
+    def _of(cls, stored: Line, path: Path, offset: int, length: int) -> "Entry":
         header, *messages, end = migrated(stored["lines"], path)
         replies = [line for line in messages if line["role"] == "ai"]
         names = {call["id"]: call["name"] for line in replies for call in line["tool_calls"]}

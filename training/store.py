@@ -33,6 +33,7 @@ from r4agent.item import Item
 from r4agent.log import Locked, append, parse, unwritable
 from r4agent.media.store import home
 from r4agent.training.index import Entry, Index, Which
+from r4agent.training.rows import thread
 
 SCHEMA = 1
 SHARD_BYTES = 64 << 20
@@ -99,7 +100,7 @@ class EpisodeStore:
         new = unfinished = 0
         for path in paths:
             episode = Episode.read(path)
-            if episode.end is None:
+            if any(part.end is None for part in thread(episode)):
                 unfinished += 1
             else:
                 new += self.add(episode, stage=stage)
@@ -144,9 +145,9 @@ class EpisodeStore:
             number, size, lines = number + 1, 0, 0
         data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
         path = self._shard(number)
+        entry = Entry.of(line, path, size, len(data))  # refuses what could not be indexed, before it stands
         with Locked(path) as file:
             append(file, data, path)
-        entry = Entry.of(line, path, size, len(data))
         self._index.add([entry], number, size + len(data), lines + 1)
 
     def _current(self) -> None:

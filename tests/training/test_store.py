@@ -5,12 +5,15 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from r4agent.episode import Episode
 from r4agent.errors import MissingError, RunError, UsageError
@@ -146,11 +149,11 @@ def test_four_processes_write_at_once(tmp_path: Path, episodes: Played) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing_that_was_added(tmp_path: Path, episodes: Played) -> None:
+def test_ten_kills_lose_nothing_that_was_added(tmp_path: Path, episodes: Played) -> None:
     """A writer says what is safely added; after a SIGKILL at a random moment all of it is there, once."""
     (tmp_path / "lines.json").write_text(json.dumps(episodes.episodes[2].lines))
     rng, promised = random.Random(5), set[int]()
-    for _ in range(20):
+    for _ in range(10):
         first = str(max(promised, default=-1) + 1)
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path), first, "100000"], stdout=subprocess.PIPE, text=True
@@ -164,7 +167,7 @@ def test_twenty_kills_lose_nothing_that_was_added(tmp_path: Path, episodes: Play
         kept = sorted(int(entry.id[1:]) for entry in EpisodeStore(tmp_path / "store").entries())
         assert kept in (list(range(len(promised))), list(range(len(promised) + 1)))
         promised |= set(kept)
-    assert len(promised) > 20
+    assert len(promised) > 10
     assert sum(1 for _ in EpisodeStore(tmp_path / "store").select()) == len(promised)
 
 
@@ -237,6 +240,38 @@ def test_a_line_that_was_changed_in_its_place_is_not_taken_for_another(store: Ep
         list(store.select())
 
 
+Act = tuple[str, int, bool]  # what, of which episode, and whether that failed
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "add", "add", "forget", "tear"]), st.integers(0, 3), st.booleans())
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_the_index_says_what_the_shards_say(episodes: Played, acts: list[Act]) -> None:
+    """Whatever was added, torn off or lost, against a list of lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = EpisodeStore(folder, shard_bytes=100_000)  # of two episodes or so
+        lines: list[tuple[str, str]] = []
+        for what, number, failed in acts:
+            ident, status = f"e{number}", "failed" if failed else "answered"
+            kept = dict(lines)
+            if what == "add":
+                new = ident not in kept or (kept[ident] == "failed" and not failed)
+                assert store.add(renamed(episodes.episodes[2], ident, status=status)) is new
+                lines += [(ident, status)] if new else []
+            elif what == "forget":
+                store._index.forget()
+            elif lines:
+                shard = [shard for shard in store._shards() if shard.stat().st_size][-1]
+                os.truncate(shard, shard.stat().st_size - 1 - number)
+                lines.pop()
+            if store._shards():
+                assert {entry.id: entry.status for entry in store.entries()} == dict(lines)
+                assert {one.episode.id: one.episode.status for one in store.select()} == dict(lines)
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which Linux has")
 def test_a_full_disk_is_told_and_what_stands_stays(
     store: EpisodeStore, episodes: Played, monkeypatch: pytest.MonkeyPatch
@@ -280,8 +315,19 @@ def test_an_episode_that_has_not_ended_stays_out(
     running.parent.mkdir()
     running.write_text("\n".join(episodes.episodes[0].path.read_text().splitlines()[:-1]) + "\n")
     assert fresh.gather(running.parent) == (0, 1)
+    after = dict(episodes.episodes[2].header, id="after", continues="running", key="episode")
+    whole = [after, *episodes.episodes[2].lines[1:]]
+    (running.parent / "after.jsonl").write_text("".join(json.dumps(line) + "\n" for line in whole))
+    assert fresh.gather(running.parent) == (0, 2)  # it goes on from one that never ended
     with pytest.raises(UsageError, match="has no episodes"):
         fresh.gather(tmp_path / "empty")
+
+
+def test_an_episode_that_cannot_be_indexed_is_not_written(store: EpisodeStore, episodes: Played) -> None:
+    broken = renamed(episodes.episodes[0], "broken", usage={})
+    with pytest.raises(RunError, match=r"episode broken is damaged \(KeyError: 'turns'\); leave it out"):
+        store.add(broken)
+    assert len(store) == 3
 
 
 def test_no_store(tmp_path: Path) -> None:
