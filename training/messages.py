@@ -3,9 +3,10 @@ others as rows.
 
 Promises: `{"messages", "images"}` as TRL, transformers and others read them: system, user and assistant in
 turn; an observation is a user turn in <tool_response>, as Qwen's template writes it; as many placeholders as
-pictures, in their order. The tools' signatures stand in the system text. Qwen's own template makes of it the
-very tokens of the episode, as far as the policy wrote them as its tokenizer would.
-Does not: carry logprobs, or what a policy sampled in another spelling; token-exact rows do (`export`).
+pictures, in their order. The graph's system text has the tools' signatures. Qwen's own template makes of it
+the very tokens of the episode, as far as the policy wrote them as its tokenizer would.
+Does not: carry logprobs, or what a policy sampled in another spelling; token-exact rows do (`export`). The
+prompt and the tools of an agent's own are not in its log, and so not here.
 """
 
 import json

@@ -53,7 +53,7 @@ class Row:
         if not episode.header["token_exact"]:
             raise UsageError(
                 f"episode {episode.id}: its policy, {episode.header['policy']}, keeps no tokens; select "
-                "exact=True, or export messages"
+                "exact=True (--exact), or export messages"
             )
         temperature, top_p = _sampling(episode)
         return cls.of_replies(
