@@ -19,7 +19,7 @@ from r4agent.engines.pixels import Pixels
 from r4agent.errors import RunError
 from r4agent.media.store import MediaStore
 from r4agent.training.backend import PreTrainedTokenizerFast, ProcessorMixin, torch
-from r4agent.training.checks import check
+from r4agent.training.checks import check, check_inputs
 from r4agent.training.collator import expanded
 from r4agent.training.groups import Scored
 from r4agent.training.rollout import Rollout
@@ -96,7 +96,7 @@ class GraphTrainer(GRPOTrainer):  # type: ignore[misc]
             reward_funcs=[_named(term) for term in weights],
             **trl,
         )
-        self.reward_weights = torch.tensor(list(weights.values()))
+        self.reward_weights = torch.tensor(list(weights.values()), dtype=torch.float32)
         self.tools = ["the graph's"]  # else TRL looks for pictures in prompts alone
         self.checkpoint, self.store = checkpoint, store
         self.roll: Roll
@@ -121,6 +121,8 @@ class GraphTrainer(GRPOTrainer):  # type: ignore[misc]
         out: Tensors = super()._generate_and_score_completions(asked)
         if "pixel_values" not in out:  # where numbers don't match TRL goes on without pictures
             raise RunError(f"step {self.state.global_step + 1}: TRL left the pictures out; is it TRL 1.16?")
+        whole = torch.cat([out["prompt_ids"], out["completion_ids"]], 1)
+        check_inputs({"input_ids": whole, "pixel_values": out["pixel_values"]}, batch.rows, self.checkpoint)
         out["old_per_token_logps"] = out["sampling_per_token_logps"]
         out["sampled"] = out["completion_mask"] * out["tool_mask"]
         weighs = torch.tensor(batch.scored.weighs, device=out["tool_mask"].device)

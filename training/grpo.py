@@ -182,6 +182,11 @@ def config_of(settings: Mapping[str, Any], out: Path, dtype: weights.Dtype) -> G
             f"steps_per_generation, and a group has {config.num_generations}: make it a multiple of that"
         )
     every = config.steps_per_generation * config.num_iterations / config.gradient_accumulation_steps
+    if every < 1 or every % 1:
+        raise UsageError(
+            f"settings: rollouts would serve {every:g} steps: make steps_per_generation × num_iterations a "
+            "multiple of gradient_accumulation_steps"
+        )
     if config.save_strategy == "steps" and config.save_steps % every:
         raise UsageError(
             f"settings save_steps={config.save_steps}: a step's rollouts serve {every:g} steps, and a run "

@@ -142,6 +142,25 @@ def test_logprobs_are_the_trainers_on_transformers(
 
 
 @pytest.mark.slow
+def test_an_adapter_with_kl_and_recomputed_activations(
+    run: Callable[..., Path], small: Checkpoint, tmp_path: Path
+) -> None:
+    """What is sampled has the adapter in it, and what comes of it is a whole model."""
+    from safetensors.torch import load_file
+
+    settings = {"max_steps": 2, "beta": 0.1, "gradient_checkpointing": True, "num_generations": 4}
+    folder = run(lora={"r": 4}, settings={**settings, "per_device_train_batch_size": 4})
+    first, second = metrics(tmp_path / "run")
+    assert max(first["logprob_gap/max"], second["logprob_gap/max"]) <= 1e-5
+    assert first["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert second["kl"] > 1e-4
+    before, after = (load_file(path / "model.safetensors") for path in (small.folder, folder))
+    assert {name for name in before if not before[name].equal(after[name])} >= {
+        name for name in before if "language_model" in name and "q_proj.weight" in name
+    }
+
+
+@pytest.mark.slow
 @pytest.mark.xdist_group("vllm")
 def test_logprobs_are_the_trainers_on_vllm(lent: Any, run: Callable[..., Path], tmp_path: Path) -> None:
     lent.dictates = True
@@ -263,6 +282,7 @@ def test_what_can_not_be_replayed_is_refused(
             r"generation_batch_size \(3\) must be divisible by num_generations",
         ),
         ({"save_steps": 3, "num_iterations": 2}, "save_steps=3: a step's rollouts serve 2 steps"),
+        ({"steps_per_generation": 1, "gradient_accumulation_steps": 2}, r"would serve 0\.5 steps"),
         ({"epsilon_hig": 0.3}, "GRPOConfig has no 'epsilon_hig': epsilon_high"),
     ],
 )
