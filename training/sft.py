@@ -22,7 +22,7 @@ from r4agent.errors import UsageError, one_line
 from r4agent.media.store import MediaStore
 from r4agent.training import checkpoints, weights
 from r4agent.training.backend import Dataset, PreTrainedTokenizerFast, SFTConfig, SFTTrainer, torch
-from r4agent.training.checks import check
+from r4agent.training.checks import check, check_inputs
 from r4agent.training.collator import expanded, inputs, padded
 from r4agent.training.recorder import Progress, Recorder
 from r4agent.training.rows import Row, led
@@ -73,9 +73,11 @@ class Batches:
     def __call__(self, places: Sequence[Mapping[str, int]]) -> "dict[str, torch.Tensor]":
         """`inputs` and labels, (B, T): the ids that are learnt, and IGNORED elsewhere."""
         lessons = [self.lessons[place["lesson"]] for place in places]
-        for lesson in lessons:
-            check(lesson.row, self.checkpoint, self.store)
-        batch = inputs([lesson.row for lesson in lessons], self.checkpoint, self.pixels, self.store)
+        rows = [lesson.row for lesson in lessons]
+        for row in rows:
+            check(row, self.checkpoint, self.store)
+        batch = inputs(rows, self.checkpoint, self.pixels, self.store)
+        check_inputs(batch, rows, self.checkpoint)
         return batch | {"labels": padded([labels(lesson, self.checkpoint) for lesson in lessons], IGNORED)}
 
 
