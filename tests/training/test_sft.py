@@ -254,3 +254,55 @@ def test_a_run_does_not_write_beside_another_s_checkpoints(run: Callable[..., Pa
     run(settings={"save_strategy": "steps"})
     with pytest.raises(UsageError, match="checkpoints of an earlier run; resume it, or remove"):
         run(settings={"save_strategy": "steps"})
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("vllm")
+def test_vllm_serves_what_sft_has_saved(
+    run: Callable[..., Path], lessons: list[Any], episodes: Played
+) -> None:
+    """An adapter, merged: vLLM says what transformers says."""
+    from r4agent.engines.hf import TransformersEngine
+    from r4agent.engines.local import VllmEngine
+    from r4agent.engines.request import Shown
+
+    checkpoint = Checkpoint.load(run(lora={"r": 2, "init_lora_weights": False}, vision="trained"))
+    row: Row = lessons[0].row
+    pictures = tuple(Shown(ref, grid) for ref, grid in zip(row.images, row.grids, strict=True))[:2]
+    asked = Request(row.ids[: row.prompt], pictures, episodes.pictures.get, Sampling(max_tokens=12))
+    said = []
+    limits = {"image": 8, "video": 0}
+    for engine in (
+        TransformersEngine(checkpoint),
+        VllmEngine(
+            checkpoint, max_model_len=8192, enforce_eager=True, dtype="float32", limit_mm_per_prompt=limits
+        ),
+    ):
+        said.append(engine.submit(asked).result(120))
+        engine.close()
+    assert said[0].ids == said[1].ids
+    assert said[0].prompt == said[1].prompt
+    assert said[1].logprobs == pytest.approx(said[0].logprobs, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_without_torchvision_it_learns_the_same(
+    run: Callable[..., Path], checkpoint: Checkpoint, episodes: Played, tmp_path: Path
+) -> None:
+    """Not to the bit: the image processor that needs no torchvision rounds otherwise."""
+    code = f"""
+import sys
+sys.modules["torchvision"] = None  # as if it weren't installed
+from pathlib import Path
+from r4agent import Episode, MediaStore
+from r4agent.training.sft import Lesson, sft
+sft({str(checkpoint.folder)!r}, [Lesson.of(Episode.read({str(episodes.episodes[2].path)!r}))],
+    MediaStore({str(episodes.pictures.root)!r}), out=Path({str(tmp_path / "without")!r}),
+    settings={QUICK | {"max_steps": 1}})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
+    run()
+    losses = [
+        json.loads((tmp_path / name / "metrics.jsonl").read_text())["loss"] for name in ("without", "run")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
