@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r4agent.engines import Checkpoint
-from r4agent.engines.tiny import SPECIALS, TAGS, chat_template, make_tiny
+from r4agent.engines import Checkpoint, cpu
+from r4agent.engines.tiny import SPECIALS, TAGS, chat_template, make_tiny, make_tokenizer
 from r4agent.errors import UsageError
 
 FAMILIES = ["qwen2_5_vl", "qwen3_vl"]
@@ -103,6 +103,7 @@ def test_every_id_has_its_token(tiny: Tiny, family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_transformers_reads_it_as_we_do(tiny: Tiny, family: str) -> None:
+    cpu.prepare()
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     checkpoint = Checkpoint.load(tiny(family))
@@ -159,3 +160,24 @@ def test_from_a_shell(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == str(tmp_path / "made")
     assert Checkpoint.load(tmp_path / "made").family == "qwen3_vl"
+
+
+@given(st.text(max_size=200))
+def test_with_words_a_text_comes_back_as_it_was(text: str) -> None:
+    tokenizer = make_tokenizer(words=True)
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    assert tokenizer.decode(ids, skip_special_tokens=False) == make_tokenizer().normalizer.normalize_str(text)
+
+
+def test_words_make_a_prompt_short(tmp_path: Path) -> None:
+    """Each id has its token and the same prompt the same ids, as without; only fewer of them."""
+    checkpoint = Checkpoint.load(make_tiny("qwen2_5_vl", tmp_path / "words", words=True))
+    assert (
+        checkpoint.vocabulary
+        == checkpoint.tokenizer.get_vocab_size()
+        == len(set(checkpoint.tokenizer.get_vocab().values()))
+    )
+    prompt = "Look closer: a region of a picture, cut from the source at full resolution."
+    ids = checkpoint.tokenizer.encode(prompt, add_special_tokens=False).ids
+    assert len(ids) < len(prompt.encode()) / 3
+    assert ids == make_tokenizer(words=True).encode(prompt, add_special_tokens=False).ids
