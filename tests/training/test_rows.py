@@ -82,8 +82,8 @@ def edited(episode: Episode, number: int, **span: Any) -> Episode:
 
 
 def test_a_history_that_was_edited_is_refused(episodes: Played) -> None:
-    forked = edited(episodes.episodes[0], 3, at=0)
-    with pytest.raises(RunError, match=f"episode {forked.id}, turn 3: the history before this reply is not"):
+    forked = edited(episodes.episodes[0], 4, at=0)
+    with pytest.raises(RunError, match=f"episode {forked.id}, turn 4: the history before this reply is not"):
         Row.of(forked)
 
 
