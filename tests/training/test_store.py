@@ -207,6 +207,21 @@ def test_an_index_that_is_gone_or_damaged_is_made_anew(store: EpisodeStore, junk
     assert store.entries() == entries
 
 
+def test_logs_of_schema_1_in_a_store_are_read(store: EpisodeStore, episodes: Played) -> None:
+    """As a store has them that an older version wrote."""
+    old = []
+    for text in shard_of(store).read_text().splitlines():
+        line = json.loads(text)
+        header = line["lines"][0] | {"schema": 1}
+        del header["sampling"]
+        old.append(json.dumps(line | {"lines": [header, *line["lines"][1:]]}) + "\n")
+    shard_of(store).write_text("".join(old))
+    store._index.forget()
+    for stored, episode in zip(store.select(), episodes.episodes, strict=True):
+        assert stored.episode.lines == episode.lines
+        assert Row.of(stored.episode) == Row.of(episode)
+
+
 def test_shards_that_were_cut_are_the_truth(store: EpisodeStore, episodes: Played) -> None:
     lines = shard_of(store).read_bytes().splitlines(keepends=True)
     shard_of(store).write_bytes(b"".join(lines[1:]))
