@@ -309,16 +309,18 @@ def _train(options: argparse.Namespace) -> int:
     curriculum = Curriculum.read(options.curriculum, **{k: v for k, v in given.items() if v is not None})
     if options.dry_run:
         curriculum = curriculum.dry()
+    speaks = os.environ.get("RANK", "0") == "0"  # of the processes of one run, as launchers number them
     for needs in estimate(curriculum):
-        print(needs, file=sys.stdout if options.estimate else sys.stderr)
+        if speaks:
+            print(needs, file=sys.stdout if options.estimate else sys.stderr)
     if options.estimate:
         return ANSWERED
     from r4agent.training.stages import run
 
     for done in run(curriculum, only=options.stage, resume=options.resume, watch=counter):
-        if options.json:
+        if options.json and speaks:
             print(json.dumps(done.told()), flush=True)
-        else:
+        elif speaks:
             print_stage(done)
     return ANSWERED
 
