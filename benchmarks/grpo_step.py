@@ -1,7 +1,7 @@
 """A GRPO step through the graph, beside one through TRL's own `environment_factory`: same model, batch,
 pictures, tokens and machine, in turn.
 
-    python benchmarks/grpo_step.py [--steps 6] [--hidden 256] [--layers 4]
+    python benchmarks/grpo_step.py [--steps 6] [--hidden 128] [--layers 2]
 
 A step is: a group of rollouts (overview, a zoom, an answer), their rewards, one update. Rollouts are sampled
 by transformers from the model that is trained. What is said is dictated token by token in both, since a
@@ -267,8 +267,8 @@ def measure(steps: int, hidden: int, layers: int, folder: Path) -> dict[str, flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--hidden", type=int, default=256, help="width of the model")
-    parser.add_argument("--layers", type=int, default=4, help="its layers")
+    parser.add_argument("--hidden", type=int, default=128, help="width of the model")
+    parser.add_argument("--layers", type=int, default=2, help="its layers")
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         print(json.dumps(measure(given.steps, given.hidden, given.layers, Path(folder))))
