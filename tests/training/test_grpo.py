@@ -168,37 +168,47 @@ def test_logprobs_are_the_trainers_on_vllm(lent: Any, run: Callable[..., Path], 
     mixed(tmp_path / "run", 1e-3)
 
 
+EACH = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def whole(small: Checkpoint, items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nobody killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    rows = [item.model_dump(mode="json") for item in items]
+    train(small.name, rows, str(folder / "pictures"), str(folder), settings=EACH)
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("saving", [False, True])
+@pytest.mark.parametrize(("step", "saving"), [(2, True), (3, False)])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
-    run: Callable[..., Path], small: Checkpoint, items: list[Item], tmp_path: Path, saving: bool
+    whole: Path, small: Checkpoint, items: list[Item], tmp_path: Path, step: int, saving: bool
 ) -> None:
     """To the last bit, and its store has each rollout that was learnt from once."""
     from safetensors.torch import load_file
 
-    saved = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
-    whole = run(settings=saved)
     given = {
         "model": small.name,
         "items": [item.model_dump(mode="json") for item in items],
-        "out": str(tmp_path / "killed"),
         "pictures": str(tmp_path / "pictures"),
-        "settings": saved,
+        "out": str(tmp_path),
+        "settings": EACH,
     }
-    killed = [sys.executable, str(Path(__file__).with_name("killed_grpo.py"))]
-    dying = json.dumps({**given, "step": 4, "saving": saving})
-    assert subprocess.run([*killed, dying], check=False, timeout=300).returncode == -signal.SIGKILL
-    assert [path.name for path in (tmp_path / "killed" / "trainer").glob("*/complete")] == ["complete"]
-    resumed = run(out=given["out"], settings=saved, resume=True)
-    one, other = (load_file(folder / "model.safetensors") for folder in (whole, resumed))
+    dying = json.dumps({**given, "step": step, "saving": saving})
+    script = Path(__file__).with_name("killed_grpo.py")
+    died = subprocess.run([sys.executable, str(script), dying], check=False, timeout=300)
+    assert died.returncode == -signal.SIGKILL
+    assert [path.parent.name for path in tmp_path.glob("trainer/*/complete")] == [f"checkpoint-{step - 1}"]
+    resumed = train(**given, resume=True)
+    one, other = (load_file(path / "model.safetensors") for path in (whole / "checkpoint", resumed))
     assert all(one[name].equal(other[name]) for name in one)
     kept = [
-        [stored.rewards for stored in EpisodeStore(tmp_path / name / "episodes").select()]
-        for name in ("run", "killed")
+        [stored.rewards for stored in EpisodeStore(path / "episodes").select()] for path in (whole, tmp_path)
     ]
     assert kept[0] == kept[1]
-    assert len(kept[0]) == 32
-    learnt = [[line["reward"] for line in metrics(tmp_path / name)] for name in ("run", "killed")]
+    assert len(kept[0]) == 24
+    learnt = [[line["reward"] for line in metrics(path)] for path in (whole, tmp_path)]
     assert learnt[0] == learnt[1]
 
 
