@@ -68,8 +68,9 @@ def train(trainer: Any, *, resume: bool) -> None:
 def _restore(trainer: Any, checkpoint: Path) -> None:
     """Give the model the weights of a checkpoint, and keep the trainer from doing so: it looks for names that
     it has not saved them under, and goes on with a warning and the weights that the run began with
-    (transformers issue 43701). Adapters, and weights that are shared out, have files of their own."""
-    if isinstance(trainer.model, PeftModel) or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+    (transformers issue 43701). Adapters and DeepSpeed have files of their own. FSDP has not shared the
+    weights out yet when this is done."""
+    if isinstance(trainer.model, PeftModel) or trainer.is_deepspeed_enabled:
         return
     saved = type(trainer.model).from_pretrained(checkpoint, dtype=trainer.model.dtype)
     trainer.model.load_state_dict(saved.state_dict())

@@ -75,6 +75,7 @@ def run(
         check(stage)
     if not resume:
         _refuse_begun(curriculum, only)
+    PartialState().wait_for_everyone()  # else one would find what another has begun
     if only in (None, names[0]) and curriculum.evaluation and not _several():
         start = curriculum.out / START
         yield Done("start", start, curriculum.model, evaluated(curriculum, curriculum.model, start, watch))
