@@ -68,8 +68,8 @@ def train(trainer: Any, *, resume: bool) -> None:
 def _restore(trainer: Any, checkpoint: Path) -> None:
     """Give the model the weights of a checkpoint, and keep the trainer from doing so: it looks for names that
     it has not saved them under, and goes on with a warning and the weights that the run began with
-    (transformers issue 43701). Adapters and DeepSpeed have files of their own. FSDP has not shared the
-    weights out yet when this is done."""
+    (transformers issue 43701). Adapters and DeepSpeed have files of their own; FSDP shares the weights out
+    only after this, by reading: it was not run."""
     if isinstance(trainer.model, PeftModel) or trainer.is_deepspeed_enabled:
         return
     saved = type(trainer.model).from_pretrained(checkpoint, dtype=trainer.model.dtype)
