@@ -161,6 +161,21 @@ def test_the_log_has_the_terms_and_the_measures(trainer: Make, batch: Callable[.
     assert line["num_tokens"] > 0
 
 
+def test_a_batch_without_some_of_its_pixels_is_refused(
+    trainer: Make, batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(batch([0, 2], [3.0, 1.0], [True, True]))
+    whole = one.processing_class.image_processor
+
+    def cut(images: Any, return_tensors: str) -> Any:
+        seen = whole(images=images, return_tensors=return_tensors)
+        return seen | {"pixel_values": seen["pixel_values"][:-4]}
+
+    monkeypatch.setattr(one.processing_class, "image_processor", cut)
+    with pytest.raises(RunError, match="patches of pixels where their pictures have"):
+        one._generate_and_score_completions([{"place": 0}] * 2)
+
+
 def test_every_row_is_checked(trainer: Make, batch: Callable[..., Any]) -> None:
     from dataclasses import replace
 
