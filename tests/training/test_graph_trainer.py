@@ -125,6 +125,7 @@ def test_the_batch_is_what_was_sampled(
     assert int(out["mm_token_type_ids"].sum()) == int(out["image_grid_thw"].prod(1).sum()) // 4
 
 
+@pytest.mark.slow
 def test_what_weighs_nothing_moves_nothing(stepped: Callable[..., Any], batch: Callable[..., Any]) -> None:
     """Whatever stands in its place, its pictures included."""
     rewards, weighs = [1.0, 0.0, 0.0, 1.0], [True, True, True, False]
@@ -135,6 +136,7 @@ def test_what_weighs_nothing_moves_nothing(stepped: Callable[..., Any], batch: C
     assert apart(one, with_it) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_group_of_equals_does_not_dilute(stepped: Callable[..., Any], batch: Callable[..., Any]) -> None:
     """The step is that of the other group alone."""
     both = stepped(batch([0, 2, 1, 1], [1.0, 0.0, 0.5, 0.5], [True, True, False, False]))

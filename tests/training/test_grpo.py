@@ -131,6 +131,7 @@ def mixed(folder: Path, most: float) -> None:
         assert line["turns"] > 1
 
 
+@pytest.mark.slow
 def test_logprobs_are_the_trainers_on_transformers(
     run: Callable[..., Path], small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def scripted(checkpoint: Checkpoint, tmp_path: Path) -> Callable[..., Rollouts]:
     return made
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rollouts(
     checkpoint: Checkpoint, items: list[Item], tmp_path: Path
 ) -> None:
