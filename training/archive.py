@@ -53,6 +53,7 @@ class Archive(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         if state.is_world_process_zero:
+            self.episodes.register()  # so that `r4 clean` keeps what the first rollouts see
             self._keep(state.global_step)
             for folder in self._steps():  # beyond the checkpoint: they will be taken again
                 self.aside.mkdir(exist_ok=True)

@@ -9,7 +9,8 @@ Promises: an episode is kept whole and once, by its id, however many processes w
 survives a kill -9; the index is made from the shards, and again where it is missing or behind. Follow-up
 questions are kept with the questions before them.
 Does not: hold pixels. Episodes refer to pictures of a MediaStore; `r4 clean` keeps those that any store
-refers to which was used under the same R4_HOME.
+refers to which was used under the same R4_HOME, or a log in `rollouts` or `aside` beside it: a GRPO run's,
+which come into the store with its next checkpoint.
 
 A store is a folder:
     shards/00000.jsonl   one whole episode a line: {"type": "stored", "schema": 1, "key": its id, "stage",
@@ -18,10 +19,12 @@ A store is a folder:
     lock                 held while something is written
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +86,7 @@ class EpisodeStore:
             "lines": episode.lines,
         }
         with Locked(self.folder / "lock"):
-            self._register()
+            self.register()
             self._catch_up()
             known = self._index.get(episode.id)
             if known and (known.status != "failed" or episode.status == "failed"):
@@ -129,12 +132,20 @@ class EpisodeStore:
 
     def pictures(self) -> set[str]:
         """Every picture that an episode here refers to."""
-        refs: set[str] = set()
-        for shard in self._shards():
-            with shard.open("rb") as lines:
-                for line in lines:
-                    refs.update(ref.decode() for ref in re.findall(rb"img:[0-9a-f]{64}", line))
-        return refs
+        return {ref for shard in self._shards() for ref in _refs(shard)}
+
+    def register(self) -> None:
+        """Tell `r4 clean` that there is this store, or will be."""
+        mark = home() / "stores" / hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+        part = mark.with_name(f".{mark.name}-{os.getpid()}-{threading.get_ident()}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (mark.is_file() and mark.read_text() == str(self.folder)):
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                part.write_text(str(self.folder))
+                part.replace(mark)
+        except OSError as error:
+            raise unwritable(mark, error) from error
 
     def _write(self, line: Line) -> None:
         """Append a line to the last shard, or to a new one, and to the index. The lock is held."""
@@ -155,7 +166,7 @@ class EpisodeStore:
         if not self._shards():
             raise MissingError(f"{self.folder}: no episode store; r4 episodes gather makes one")
         with Locked(self.folder / "lock"):
-            self._register()
+            self.register()
             self._catch_up()
 
     def _catch_up(self) -> None:
@@ -206,16 +217,6 @@ class EpisodeStore:
             line["rewards"],
         )
 
-    def _register(self) -> None:
-        """Tell `r4 clean` that there is this store."""
-        mark = home() / "stores" / hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
-        if not mark.exists():
-            try:
-                mark.parent.mkdir(parents=True, exist_ok=True)
-                mark.write_text(str(self.folder))
-            except OSError as error:
-                raise unwritable(mark, error) from error
-
     def _shards(self) -> list[Path]:
         return sorted((self.folder / "shards").glob("*.jsonl"))
 
@@ -224,9 +225,11 @@ class EpisodeStore:
 
 
 def pictures_of_stores(*, forget: bool = False) -> set[str]:
-    """Every picture that a store refers to which was used under this R4_HOME. Raises MissingError for those
-    that are not where they were, since their pictures would be lost; or forgets them."""
-    known = {mark: Path(mark.read_text()) for mark in (home() / "stores").glob("*")}
+    """Every picture that a store refers to which was used under this R4_HOME, or a rollout beside it.
+    Raises MissingError for those that are not where they were, since their pictures would be lost; or
+    forgets them."""
+    marks = (home() / "stores").glob("[0-9a-f]*")  # without parts that a kill left
+    known = {mark: Path(mark.read_text() or mark) for mark in marks}  # an empty one names no store
     gone = {mark: folder for mark, folder in known.items() if not folder.is_dir()}
     if gone and not forget:
         others = f" ({len(gone)} such)" if len(gone) > 1 else ""
@@ -237,7 +240,25 @@ def pictures_of_stores(*, forget: bool = False) -> set[str]:
     for mark in gone:
         mark.unlink(missing_ok=True)
     stores = [EpisodeStore(folder) for mark, folder in known.items() if mark not in gone]
-    return {ref for store in stores for ref in store.pictures()}
+    return {ref for store in stores for ref in _of_rollouts(store.folder.parent) | store.pictures()}
+
+
+def _of_rollouts(run: Path) -> set[str]:
+    """Pictures of a run's rollouts that are not in its store. A log goes from `rollouts` to `aside` or into
+    the store, so they are read in this order and none is missed."""
+    refs: set[str] = set()
+    for kind in ("rollouts", "aside"):
+        for folder, _, names in os.walk(run / kind):
+            for name in names:
+                if name.endswith(".jsonl"):
+                    with contextlib.suppress(FileNotFoundError):  # it has gone on
+                        refs |= _refs(Path(folder, name))
+    return refs
+
+
+def _refs(path: Path) -> set[str]:
+    with path.open("rb") as lines:
+        return {ref.decode() for line in lines for ref in re.findall(rb"img:[0-9a-f]{64}", line)}
 
 
 def _line(raw: bytes, path: Path, number: int) -> Line:

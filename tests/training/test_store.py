@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -364,3 +365,39 @@ def test_pictures_of_every_store_are_known_to_clean(
     assert pictures_of_stores(forget=True) == pictures_of_stores() == other.pictures() < refs
     EpisodeStore(tmp_path / "moved").entries()  # used again, and so known again
     assert pictures_of_stores() == refs
+
+
+@pytest.mark.parametrize("place", ["rollouts/step-00002", "aside/00001-step-00002"])
+def test_pictures_of_rollouts_that_no_store_has_yet_are_known_to_clean(
+    episodes: Played, tmp_path: Path, place: str
+) -> None:
+    """As of a run whose first checkpoint is yet to come."""
+    log = tmp_path / "run" / place / "a.jsonl"
+    log.parent.mkdir(parents=True)
+    shutil.copyfile(episodes.episodes[0].path, log)
+    EpisodeStore(tmp_path / "run" / "episodes").register()
+    assert pictures_of_stores() == {picture.ref for picture in episodes.episodes[0].pictures}
+
+
+def test_a_mark_that_a_crash_left_empty(store: EpisodeStore, home: Path) -> None:
+    """It names no store, least of all the current folder; the next use of its store writes it again."""
+    [mark] = (home / "stores").iterdir()
+    mark.write_text("")
+    mark.with_name(".part").write_text("")
+    with pytest.raises(MissingError, match=f"{mark.name} is not there"):
+        pictures_of_stores()
+    store.entries()
+    assert mark.read_text() == str(store.folder)
+    assert pictures_of_stores() == store.pictures()
+
+
+def test_a_mark_is_written_whole_or_not_at_all(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Path, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        EpisodeStore(tmp_path / "store").register()
+    assert pictures_of_stores() == set()
