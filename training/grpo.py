@@ -53,6 +53,10 @@ OURS = {
     "reward_weights": "they belong to the rewards",
     "remove_unused_columns": "rows are made by our own collator",
     "eval_strategy": "`r4 eval` evaluates",
+    "disable_dropout": "the ratio is to logprobs that were sampled without dropout, so it is off",
+    "save_only_model": "a run resumes with its optimizer and its chance",
+    "ignore_data_skip": "a run resumes where it was in its data",
+    "multi_objective_aggregation": "rewards are summed first: rollouts of an equal sum weigh nothing",
     "resume_from_checkpoint": "say it as `resume`",
     "save_total_limit": "say it as `keep`",
     **dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "repetition_penalty"), _SAMPLING),
@@ -97,6 +101,7 @@ def grpo(
         raise UsageError("GRPO: no items; give at least one question")
     checkpoint = Checkpoint.load(model)
     config = config_of(settings or {}, out / "trainer", dtype)
+    _enough(len(items), "items", config)
     group = Group(config.num_generations, rewards, mask_cut)
     archive = Archive(out, stage)
     trainer = GraphTrainer(
@@ -147,6 +152,7 @@ def replay(
     checkpoint = Checkpoint.load(model)
     config = config_of(settings or {}, out / "trainer", dtype)
     roll = Replay.of(episodes, Group(config.num_generations, rewards, mask_cut))
+    _enough(len(roll.groups), "groups of logged episodes", config)
     trainer = GraphTrainer(
         checkpoint=checkpoint,
         store=store,
@@ -168,7 +174,7 @@ def config_of(settings: Mapping[str, Any], out: Path, dtype: weights.Dtype) -> G
         why = OURS.get(key) or (_ENGINE if key.startswith("vllm_") else None)
         if why:
             raise UsageError(f"settings {key}={settings[key]!r}: is not to be set: {why}")
-    ours = {"output_dir": str(out), "remove_unused_columns": False}
+    ours = {"output_dir": str(out), "remove_unused_columns": False, "disable_dropout": True}
     config = made(GRPOConfig, {**usual(dtype), **USUAL, **settings, **ours})
     if config.loss_type not in LOSSES:
         raise UsageError(
@@ -193,3 +199,13 @@ def config_of(settings: Mapping[str, Any], out: Path, dtype: weights.Dtype) -> G
             f"resumes before new ones: make it a multiple of {every:g}"
         )
     return config
+
+
+def _enough(there: int, what: str, config: GRPOConfig) -> None:
+    """TRL's order drops what doesn't fill a batch; of fewer than one it would make a run of no steps."""
+    batch = config.generation_batch_size // config.num_generations
+    if there < batch:
+        raise UsageError(
+            f"GRPO: {there} {what}, and rollouts are made for {batch} at a time: give more, or lower "
+            "per_device_train_batch_size, or steps_per_generation with gradient_accumulation_steps"
+        )

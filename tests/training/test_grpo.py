@@ -227,7 +227,9 @@ def logged(small: Checkpoint, items: list[Item], tmp_path_factory: pytest.TempPa
 def again(small: Checkpoint, logged: Path, tmp_path: Path) -> Callable[..., Path]:
     """Replays episodes, those of `logged` unless others are given."""
 
-    def again(episodes: list[Stored] | None = None, **more: Any) -> Path:
+    def again(
+        episodes: list[Stored] | None = None, out: str = "replay", lora: Any = None, **more: Any
+    ) -> Path:
         from r4agent.training.grpo import replay
 
         stored = list(EpisodeStore(logged / "episodes").select()) if episodes is None else episodes
@@ -237,9 +239,10 @@ def again(small: Checkpoint, logged: Path, tmp_path: Path) -> Callable[..., Path
             small.name,
             stored,
             pictures,
-            out=tmp_path / "replay",
+            out=tmp_path / out,
             rewards=LowTokens(),
             mask_cut=False,
+            lora=lora,
             settings=settings,
         )
 
@@ -254,6 +257,14 @@ def test_a_replay_has_ratio_1_until_it_has_learnt(again: Callable[..., Path], tm
     assert first["clip_ratio/region_mean"] == 0
     assert second["clip_ratio/region_mean"] > 0
     assert "logprob_gap/max" not in second  # what was learnt since is no gap
+
+
+def test_an_adapter_s_dropout_is_no_part_of_the_ratio(again: Callable[..., Path], tmp_path: Path) -> None:
+    """What was logged was sampled without; an adapter that has learnt nothing is no change."""
+    again(lora={"r": 4, "lora_dropout": 0.5, "init_lora_weights": False})
+    with_dropout = metrics(tmp_path / "replay")[0]["logprob_gap/max"]
+    again(lora={"r": 4, "init_lora_weights": False}, out="plain")
+    assert with_dropout == metrics(tmp_path / "plain")[0]["logprob_gap/max"]
 
 
 def test_what_can_not_be_replayed_is_refused(
@@ -294,6 +305,10 @@ def test_what_can_not_be_replayed_is_refused(
         ),
         ({"save_steps": 3, "num_iterations": 2}, "save_steps=3: a step's rollouts serve 2 steps"),
         ({"steps_per_generation": 1, "gradient_accumulation_steps": 2}, r"would serve 0\.5 steps"),
+        ({"disable_dropout": False}, "disable_dropout=False: .*sampled without dropout"),
+        ({"save_only_model": True}, "save_only_model=True: .*resumes with its optimizer"),
+        ({"ignore_data_skip": True}, "ignore_data_skip=True: .*resumes where it was in its data"),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, "rewards are summed first"),
         ({"epsilon_hig": 0.3}, "GRPOConfig has no 'epsilon_hig': epsilon_high"),
     ],
 )
@@ -316,6 +331,18 @@ def test_a_process_has_whole_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_no_items_is_an_error(run: Callable[..., Path], small: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no items"):
         train(small.name, [], str(tmp_path), str(tmp_path))
+
+
+def test_fewer_items_than_a_batch_are_an_error(run: Callable[..., Path], tmp_path: Path) -> None:
+    """Two of them, where a step's rollouts are for four: no step would be taken."""
+    with pytest.raises(UsageError, match="GRPO: 2 items, and rollouts are made for 4 at a time"):
+        run(settings={"gradient_accumulation_steps": 4})
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_fewer_groups_than_a_batch_are_an_error(again: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match=r"GRPO: 2 groups of logged episodes, and .* for 4 at a time"):
+        again(gradient_accumulation_steps=2)
 
 
 def test_an_unknown_engine_is_an_error(run: Callable[..., Path]) -> None:
