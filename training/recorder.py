@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from r4agent.page.render import write
 from r4agent.training.backend import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 Progress = Callable[[int, int], None]
@@ -30,8 +31,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.progress(state.global_step, state.max_steps)
         if state.is_world_process_zero:
             kept = [line for line in read(self.path) if line["step"] <= state.global_step]
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            if not self.path.is_file() or self.path.read_text() != text:
+                write(self.path, text)  # whole, so that a kill loses nothing that was logged
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
