@@ -109,7 +109,8 @@ class Sft(_Stage):
 
 def _kind(data: Any) -> str:
     """Which of two forms data has, so that an error is told for that one."""
-    return "episodes" if isinstance(data, Kept) or "episodes" in data else "questions"
+    episodes = isinstance(data, Kept) or (isinstance(data, Mapping) and "episodes" in data)
+    return "episodes" if episodes else "questions"
 
 
 class Grpo(_Stage):
@@ -182,7 +183,7 @@ class Curriculum(_Strict):
 
     def dry(self) -> "Curriculum":
         """The same for one step a stage, with short replies, few rollouts and one question to evaluate: does
-        it run at all, here and with this data?"""
+        it run at all, here and with this data? Beside the real run, in `<out>-dry`."""
 
         def short(stage: Sft | Grpo) -> Sft | Grpo:
             settings = {**stage.settings, "max_steps": 1, "gradient_accumulation_steps": 1}
@@ -199,7 +200,10 @@ class Curriculum(_Strict):
         evaluation = self.evaluation and self.evaluation.model_copy(update={"n": 1, "max_tokens": 16})
         budget = self.budget.model_copy(update={"turns": 2})
         stages = tuple(short(stage) for stage in self.stages)
-        return self.model_copy(update={"stages": stages, "evaluation": evaluation, "budget": budget})
+        out = Path(f"{self.out}-dry")
+        return self.model_copy(
+            update={"out": out, "stages": stages, "evaluation": evaluation, "budget": budget}
+        )
 
 
 def _yaml(path: Path) -> Any:

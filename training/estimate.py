@@ -146,7 +146,8 @@ def _of_grpo(curriculum: Curriculum, stage: Grpo, size: Size) -> Needs:
     batch = config.per_device_train_batch_size
     rollouts = batch * config.gradient_accumulation_steps
     memory = _training(size, stage, config, batch * tokens, curriculum.devices)
-    wide = BYTES[stage.engine_args.get("dtype", stage.dtype)]
+    # float16 has two bytes, and what vLLM's "auto" makes of any checkpoint
+    wide = BYTES.get(str(stage.engine_args.get("dtype", stage.dtype)), 2)
     seconds = rollouts * _flops(size, tokens, stage, config) / RATE
     if stage.engine != "replay":
         at_once = config.num_generations if stage.engine == "vllm" else rollouts  # in vLLM others wait

@@ -86,6 +86,9 @@ def test_the_command_s_words_come_first(path: Path) -> None:
             "stage b: engine 'replay': replay goes with episodes",
         ),
         (", rewards: {accuracy: 1}", "", "stage b: rewards: is missing"),
+        ("data: {questions: textworld, level: 0, n: 2}", "data: 5", "stage b: data: .*dictionary.*, not 5"),
+        ("data: {questions: textworld, level: 0, n: 2}", "data:", "stage b: data: .*dictionary.*, not None"),
+        ("data: {episodes: x}", "data: 5", "stage a: data: .*dictionary.*, not 5"),
         ("name: b", "name: a", "stages: names must differ, and they are a, a"),
         ("name: b", "name: ../b", "stage ../b: name: .*, not '../b'"),
         ("model: start", "", "model: is missing"),
@@ -140,3 +143,4 @@ def test_a_dry_run_is_one_short_step(path: Path) -> None:
     assert [stage.settings["max_steps"] for stage in dry.stages] == [1, 1]
     assert dry.evaluation is not None
     assert (dry.evaluation.n, dry.budget.turns) == (1, 2)
+    assert dry.folder(1) == Path("run-dry/01-a")  # where it doesn't stand in the real run's way

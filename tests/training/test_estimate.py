@@ -87,6 +87,18 @@ def test_whole_weights_are_shared_out(seven: Path, repo: Path) -> None:
     assert sft.total < 70e9
 
 
+def test_vllm_chooses_its_type(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    from r4agent.training.estimate import estimate
+
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        f"{{model: {checkpoint.folder}, out: run, stages: [{{name: a, trainer: grpo, engine: vllm, "
+        "engine_args: {dtype: auto}, data: {questions: textworld, level: 0, n: 1}, rewards: {accuracy: 1}}]}"
+    )
+    [needs] = estimate(Curriculum.read(path))
+    assert needs.memory["vLLM's weights"] == 2 * needs.size.total
+
+
 @pytest.mark.slow
 def test_memory_is_near_what_a_run_takes(episodes: Played, tmp_path: Path) -> None:
     """What SFT of 15 million parameters adds to a process that has all libraries loaded."""
