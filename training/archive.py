@@ -75,6 +75,8 @@ class Archive(TrainerCallback):  # type: ignore[misc]
 
     def _keep(self, step: int) -> None:
         """Move the logs of all steps up to this one into the store; a kill in the middle loses nothing."""
+        for kept in self.rollouts.glob(".step-*"):
+            shutil.rmtree(kept)
         for folder in self._steps():
             if int(folder.name.removeprefix("step-")) > step:
                 break
@@ -82,7 +84,7 @@ class Archive(TrainerCallback):  # type: ignore[misc]
                 item = Item.model_validate(line["item"])
                 episode = Episode.read(folder / line["log"])
                 self.episodes.add(episode, stage=self.stage, item=item, rewards=line["rewards"])
-            shutil.rmtree(folder)
+            shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}")))  # half of it is no step
 
     def _steps(self) -> list[Path]:
         return sorted(self.rollouts.glob("step-*"))

@@ -49,8 +49,10 @@ class Rollout:
 class Rollouts:
     """Tries at items, in steps.
 
-    folder: where the logs go, `folder/step-00001/` those of the first step. seed: of the run. max_tokens: of
-    one reply. reader: checks answers against their evidence, as when asking; None leaves it unchecked.
+    folder: where the logs go, `folder/step-00001/` those of the first step. budget: of a rollout; its
+    seconds count only where they were set, since a rollout waits for its neighbours. seed: of the run.
+    max_tokens: of one reply. reader: checks answers against their evidence, as when asking; None leaves it
+    unchecked.
     refresh: gives the engine the model's newest weights; is called before each step. first: the number of
     the first seat, where several processes each roll out a part.
     """
@@ -69,6 +71,8 @@ class Rollouts:
         first: int = 0,
     ) -> None:
         self.lockstep = Lockstep(engine, seed=seed)
+        if "seconds" not in budget.model_fields_set:
+            budget = budget.model_copy(update={"seconds": TIMEOUT * budget.turns})
         self.store, self.folder, self.budget, self.reader = store, folder, budget, reader
         self.refresh, self.first = refresh, first
         self.policy = ChatR4(

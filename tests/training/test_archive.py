@@ -106,3 +106,23 @@ def test_a_kill_while_it_keeps_loses_nothing(
     archive.on_train_begin(None, State(1), None)
     assert len(kept(tmp_path)) == 2
     assert step_of(tmp_path) == []
+
+
+def test_a_kill_while_it_removes_what_it_kept(
+    noted: Callable[[int], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of the logs are gone, and what they were worth is still there."""
+
+    def half(folder: Path) -> None:
+        for log in folder.glob("*.jsonl"):
+            log.unlink()
+        raise KeyboardInterrupt
+
+    archive = noted(1)
+    with monkeypatch.context() as patched:
+        patched.setattr("r4agent.training.archive.shutil.rmtree", half)
+        with pytest.raises(KeyboardInterrupt):
+            archive.on_save(None, State(1), None)
+    archive.on_train_begin(None, State(1), None)
+    assert len(kept(tmp_path)) == 2
+    assert step_of(tmp_path) == []

@@ -14,7 +14,7 @@ from r4agent.item import Item
 from r4agent.textworld.writer import clip_file
 from r4agent.training.groups import scored
 from r4agent.training.lockstep import Lockstep
-from r4agent.training.rollout import Rollout, Rollouts
+from r4agent.training.rollout import TIMEOUT, Rollout, Rollouts
 from r4agent.training.rows import Row
 
 from ..policy.scripted_engine import ScriptedEngine
@@ -94,6 +94,18 @@ def test_a_limit_that_cuts_is_no_failure(scripted: Callable[..., Rollouts], item
     (one,) = scripted(lambda prompt, request: "I wonder.")(items[:1], 1)
     assert one.cut
     assert not one.error
+
+
+def test_only_seconds_that_were_set_cut(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """The others would be spent on waiting for neighbours."""
+
+    def seconds(budget: Budget) -> float:
+        engine = ScriptedEngine(checkpoint, lambda prompt, request: ANSWER)
+        return Rollouts(engine, MediaStore(tmp_path), folder=tmp_path, budget=budget).budget.seconds
+
+    assert seconds(SMALL) >= SMALL.turns * TIMEOUT
+    assert seconds(Budget(seconds=9)) == 9
+    assert seconds(Budget.parse(["seconds=600"])) == 600
 
 
 def test_all_that_fail_are_an_error(scripted: Callable[..., Rollouts], items: list[Item]) -> None:
