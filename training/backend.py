@@ -11,8 +11,10 @@ cpu.prepare()
 try:
     import torch
     from accelerate import PartialState
+    from accelerate.utils import gather_object
     from datasets import Dataset, config
     from peft import LoraConfig, PeftModel, get_peft_model
+    from safetensors import SafetensorError
     from transformers import (
         AutoConfig,
         AutoModelForImageTextToText,
@@ -46,10 +48,12 @@ __all__ = [
     "ProcessorMixin",
     "SFTConfig",
     "SFTTrainer",
+    "SafetensorError",
     "TrainerCallback",
     "TrainerControl",
     "TrainerState",
     "TrainingArguments",
+    "gather_object",
     "get_peft_model",
     "torch",
 ]

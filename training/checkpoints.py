@@ -11,6 +11,8 @@ that looks like the others. Here a folder counts only with the file `complete` i
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from r4agent.training.backend import (
     PartialState,
     PeftModel,
     PrinterCallback,
+    SafetensorError,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -26,6 +29,8 @@ from r4agent.training.backend import (
 )
 
 COMPLETE = "complete"
+UNWRITTEN = ("I/O error", "PytorchStreamWriter", "unexpected pos")
+"""What safetensors and torch say, in errors of their own, when a file could not be written."""
 
 
 class Completed(TrainerCallback):  # type: ignore[misc]
@@ -59,9 +64,18 @@ def train(trainer: Any, *, resume: bool) -> None:
     at = newest(folder) if resume else None
     if at is not None:
         _restore(trainer, at)
-    try:
+    with disk(folder):
         trainer.train(resume_from_checkpoint=str(at) if at else None)
-    except OSError as error:
+
+
+@contextmanager
+def disk(folder: Path) -> Iterator[None]:
+    """Makes a RunError of what is raised where a file can't be written, and of nothing else."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not isinstance(error, OSError) and not any(words in str(error) for words in UNWRITTEN):
+            raise
         raise RunError(f"{folder}: {one_line(error)}; free some space, or mend it, and resume") from error
 
 

@@ -15,6 +15,7 @@ from r4agent.engines import Checkpoint
 from r4agent.engines.checkpoint import FILES
 from r4agent.errors import MissingError, RunError, UsageError, one_line
 from r4agent.training.backend import AutoModelForImageTextToText, LoraConfig, PartialState, PeftModel, torch
+from r4agent.training.checkpoints import disk
 
 Vision = Literal["frozen", "trained"]
 """Whether the vision tower learns, with the projector that joins it to the language model."""
@@ -51,9 +52,9 @@ def save(trainer: Any, base: Checkpoint, folder: Path) -> Path:
     """Make a checkpoint folder of what a trainer has trained, every process of the run together. What an
     adapter changed is merged into a fresh copy of the weights it began with."""
     draft = folder.with_name(f".{folder.name}")
-    trainer.save_model(str(draft))  # gathers the weights of all processes, where they are shared out
-    if PartialState().is_main_process:
-        try:
+    with disk(folder):
+        trainer.save_model(str(draft))  # gathers the weights of all processes, where they are shared out
+        if PartialState().is_main_process:
             if not any(draft.glob("*model*.safetensors")):
                 raise RunError(
                     f"{draft}: the trainer saved no weights; FSDP needs state_dict_type FULL_STATE_DICT"
@@ -63,10 +64,6 @@ def save(trainer: Any, base: Checkpoint, folder: Path) -> Path:
             _complete(draft, base)
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
-        except OSError as error:
-            raise RunError(
-                f"{folder}: can't be written ({error.strerror}); free some space, resume"
-            ) from error
     PartialState().wait_for_everyone()
     return folder
 

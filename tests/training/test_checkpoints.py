@@ -2,15 +2,20 @@
 
 import errno
 import os
+import resource
+import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from r4agent.errors import RunError
-from r4agent.training.checkpoints import COMPLETE, Completed, complete, mark, newest
+from r4agent.training.checkpoints import COMPLETE, Completed, complete, disk, mark, newest
 
 
 def saved(folder: Path, step: int, *, whole: bool = True) -> Path:
@@ -88,3 +93,22 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         mark(checkpoint)
     assert not (checkpoint / COMPLETE).exists()
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda tensors, path: save_file(tensors, path)])
+def test_whoever_writes_a_full_disk_is_one_line(tmp_path: Path, save: Callable[[Any, Path], None]) -> None:
+    """torch and safetensors have errors of their own; a limit on files stands in for the disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match="free some space, or mend it, and resume"), disk(tmp_path):
+            save({"a": torch.zeros(1_000_000)}, tmp_path / "weights")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes"), disk(tmp_path):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
