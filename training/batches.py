@@ -1,13 +1,14 @@
 """Batches for GRPO: from rollouts, live or logged, to what a trainer learns from.
 
 Promises: a rollout that failed is counted, and another's row stands in for it, which weighs nothing, so that
-every batch has the size that the trainer expects. Logged episodes are replayed in groups of one item.
+every batch has the size that the trainer expects. Logged episodes are replayed in groups of one item, those
+that a GRPO run rolled out in the groups that they were rolled out in.
 Does not: sample (rollout does), reward (groups does) or move tensors.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import fmean
 from typing import Self
 
@@ -67,29 +68,38 @@ class Replay:
 
     @classmethod
     def of(cls, episodes: Iterable[Stored], group: Group) -> Self:
-        """Episodes that ended, in groups of one item in the order given; what is left over of an item, fewer
-        than a group, is left out. Raises UsageError for an episode without its item or one that a teacher
-        dictated, and where no group comes of them."""
-        tries: dict[str, list[Rollout]] = defaultdict(list)
-        for stored in episodes:
-            rollout = _logged(stored)
-            tries[rollout.item.id].append(rollout)
+        """Episodes that ended, in groups of one item in the order given. What is left over, fewer than a
+        group, is left out, and so is a group that failed as a whole. Raises UsageError for an episode without
+        its item or one that a teacher dictated, and where no group comes of them."""
+        tries = _tries(episodes)
         groups = [
             each[start : start + group.size]
-            for each in tries.values()
+            for each in tries
             for start in range(0, len(each) - group.size + 1, group.size)
         ]
+        groups = [each for each in groups if not all(rollout.error for rollout in each)]
         if not groups:
-            most = max(map(len, tries.values()), default=0)
+            most = max(map(len, tries), default=0)
             raise UsageError(
-                f"replay: no item has {group.size} episodes, the most has {most}: choose more, or lower "
-                "num_generations"
+                f"replay: no item has {group.size} episodes, not all failed; the most has {most}: choose "
+                "more, or lower num_generations"
             )
         return cls(groups, group)
 
     def __call__(self, places: Sequence[int], step: int) -> Batch:
         chosen = places[:: self.group.size]
         return self.group.batch([rollout for place in chosen for rollout in self.groups[place]])
+
+
+def _tries(episodes: Iterable[Stored]) -> list[list[Rollout]]:
+    """Of each item. A GRPO run stores its episodes group by group, and with rewards: of those only such as
+    stand side by side are together, since others were sampled by another policy."""
+    tries: dict[tuple[str, int], list[Rollout]] = {}
+    runs = groupby(episodes, lambda stored: (stored.item and stored.item.id, stored.rewards is not None))
+    for number, ((_, live), run) in enumerate(runs, start=1):
+        for rollout in map(_logged, run):
+            tries.setdefault((rollout.item.id, number if live else 0), []).append(rollout)
+    return list(tries.values())
 
 
 def _logged(stored: Stored) -> Rollout:

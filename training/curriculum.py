@@ -81,6 +81,12 @@ class Kept(_Strict):
         return self.model_dump(exclude={"episodes"}) | {"exact": True}
 
 
+class Logged(Kept):
+    """Rollouts to replay: all of them unless it is said which, since a group's mean is of all."""
+
+    status: tuple[Status, ...] = ()
+
+
 class Evaluation(Asked):
     """What is asked after each stage, and how. max_tokens: of a reply."""
 
@@ -120,7 +126,7 @@ class Grpo(_Stage):
 
     trainer: Literal["grpo"]
     data: Annotated[
-        Annotated[Asked, Tag("questions")] | Annotated[Kept, Tag("episodes")], Discriminator(_kind)
+        Annotated[Asked, Tag("questions")] | Annotated[Logged, Tag("episodes")], Discriminator(_kind)
     ]
     engine: Literal["transformers", "vllm", "replay"] = "transformers"
     engine_args: dict[str, Any] = {}

@@ -12,13 +12,14 @@ It overrides private methods of TRL, and relies on what `tests/training/test_con
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from r4agent.engines import Checkpoint, Shown
 from r4agent.engines.pixels import Pixels
 from r4agent.errors import RunError
 from r4agent.media.store import MediaStore
-from r4agent.training.backend import PreTrainedTokenizerFast, ProcessorMixin, torch
+from r4agent.training.backend import PreTrainedTokenizerFast, ProcessorMixin, gather_object, torch
 from r4agent.training.checks import check, check_inputs
 from r4agent.training.collator import expanded
 from r4agent.training.groups import Scored
@@ -158,8 +159,9 @@ class GraphTrainer(GRPOTrainer):  # type: ignore[misc]
         self.state.num_input_tokens_seen += int(self.accelerator.gather(seen).sum())
         metrics = self._metrics["train"]
         metrics["num_tokens"] = [self.state.num_input_tokens_seen]
-        for name, value in self._batch.measures.items():
-            metrics[name].append(value)
+        every = gather_object([dict(self._batch.measures)])  # a process may lack one: nobody looked, say
+        for name in sorted({name for one in every for name in one}):
+            metrics[name].append(fmean(one[name] for one in every if name in one))
 
     def _calculate_rewards(self, *_: Any) -> "torch.Tensor":
         """(rollouts of all processes, terms); nan where a rollout has no such term."""

@@ -35,6 +35,7 @@ def sampler(
     model = trainer.accelerator.unwrap_model(trainer.model)
     engine: Engine
     if name == "vllm":
+        _plain(model)
         from r4agent.engines.local import VllmEngine
 
         engine = vllm = VllmEngine(trainer.checkpoint, **engine_args)
@@ -55,6 +56,18 @@ def sampler(
         yield engine, refresh
     finally:
         engine.close()
+
+
+def _plain(model: Any) -> None:
+    """Raises UsageError for an adapter that is more than a sum of weights."""
+    if isinstance(model, PeftModel):
+        config = model.peft_config[model.active_adapter]
+        for key in ("use_dora", "lora_bias"):
+            if getattr(config, key, False):
+                raise UsageError(
+                    f"lora {key}: engine vllm is given weights with the adapter added, and this one is no "
+                    "such sum; leave it out, or take transformers"
+                )
 
 
 def named_weights(model: Any) -> Iterator[tuple[str, "torch.Tensor"]]:

@@ -16,6 +16,7 @@ Does not: know a stage by its name. What it is, is said in the curriculum.
 """
 
 import gc
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,8 +89,10 @@ def _carried_out(curriculum: Curriculum, number: int, watch: Watch) -> Done:
     stage, folder = curriculum.stages[number - 1], curriculum.folder(number)
     checkpoint = folder / "checkpoint"
     start = _start(curriculum, number)
-    _note(folder, stage.model_dump(mode="json") | {"model": start, **_shared(curriculum)})
-    if not checkpoint.is_dir():
+    decides = stage.model_dump(mode="json") | {"model": start, **_shared(curriculum)}
+    trained = checkpoint.is_dir()
+    _note(folder, decides if trained else decides | _given(stage))  # new data is nothing to what is finished
+    if not trained:
         with watch(f"steps of {stage.name}") as progress:
             _train(curriculum, stage, start, folder, progress)
         gc.collect()  # a trainer refers to itself in circles
@@ -184,7 +187,22 @@ def _refuse_begun(curriculum: Curriculum, only: str | None) -> None:
 
 def _shared(curriculum: Curriculum) -> dict[str, Any]:
     """What of a curriculum decides each of its stages."""
-    return {"seed": curriculum.seed, "budget": curriculum.budget.model_dump()}
+    return {
+        "seed": curriculum.seed,
+        "budget": curriculum.budget.model_dump(),
+        "devices": curriculum.devices,
+    }
+
+
+def _given(stage: Sft | Grpo) -> dict[str, str]:
+    """Which data a stage finds where it is told to look: a store grows, a file is edited."""
+    match stage.data:
+        case Kept() as data:
+            kind, ids = "episodes", [entry.id for entry in EpisodeStore(data.episodes).entries(**data.which)]
+        case Asked() as data:
+            kind, ids = "items", [item.id for item in data.load().items]
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return {kind: f"{len(ids)}, sha256 of their ids {digest[:16]}"}
 
 
 def _note(folder: Path, decides: dict[str, Any]) -> None:

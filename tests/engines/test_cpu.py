@@ -40,7 +40,9 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
     now: Versions = {}
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setenv("R4_HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    # as in a process where nothing was prepared, whatever ran in this one before
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path).name.startswith("cpu-")])
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     return set_to
 
 

@@ -185,3 +185,16 @@ def test_every_row_is_checked(trainer: Make, batch: Callable[..., Any]) -> None:
     damaged = replace(dealt.rows[1], logprobs=(*dealt.rows[1].logprobs[:-1], float("nan")))
     with pytest.raises(RunError, match=f"{damaged.episode}, turn 1: a logprob of nan"):
         trainer(replace(dealt, rows=[dealt.rows[0], damaged])).train()
+
+
+def test_measures_are_of_all_processes(
+    trainer: Make, batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one here looked at nothing, and so can't say how often that helped."""
+    monkeypatch.setattr(
+        "r4agent.training.graph_trainer.gather_object", lambda own: [*own, {"tool_rate": 0.0, "cut": 1.0}]
+    )
+    one = trainer(batch([0, 1], [1.0, 0.0], [True, True]))
+    one._generate_and_score_completions([{"place": 0}] * 2)
+    assert one._metrics["train"]["tool_rate"] == [0.25]
+    assert one._metrics["train"]["cut"] == [1.0]

@@ -276,7 +276,7 @@ def test_what_can_not_be_replayed_is_refused(
     from r4agent.training.teacher import Teacher
 
     stored = list(EpisodeStore(logged / "episodes").select())
-    with pytest.raises(UsageError, match=r"replay: no item has 4 episodes, the most has 3"):
+    with pytest.raises(UsageError, match=r"replay: no item has 4 episodes, not all failed; the most has 3"):
         again(stored[:3])
     with pytest.raises(UsageError, match=f"{stored[0].episode.id}: its item isn't known"):
         again([replace(stored[0], item=None)])

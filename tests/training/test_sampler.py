@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from r4agent.engines import Checkpoint
+from r4agent.errors import UsageError
 
 
 @pytest.fixture
@@ -47,3 +48,24 @@ def test_an_adapter_is_added_on_the_way(checkpoint: Checkpoint, model: Any, more
     assert set(merged) == set(names)
     for name, weight in merged.items():
         torch.testing.assert_close(named[name], weight.detach(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", ["use_dora", "lora_bias"])
+def test_an_adapter_that_is_no_sum_is_refused(checkpoint: Checkpoint, model: Any, key: str) -> None:
+    """Before vLLM is started."""
+    from types import SimpleNamespace
+
+    from peft import get_peft_model
+
+    from r4agent.training import weights
+    from r4agent.training.sampler import sampler
+
+    trainer = SimpleNamespace(
+        model=get_peft_model(model, weights.adapter({"r": 2, key: True}, "frozen")),
+        accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+        is_deepspeed_enabled=False,
+        is_fsdp_enabled=False,
+        checkpoint=checkpoint,
+    )
+    with pytest.raises(UsageError, match=f"lora {key}: engine vllm"), sampler("vllm", trainer, {}):  # type: ignore[arg-type]
+        pass

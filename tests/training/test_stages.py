@@ -9,6 +9,9 @@ import pytest
 
 from r4agent.command import main
 from r4agent.engines import Checkpoint
+from r4agent.episode import Episode
+from r4agent.errors import RunError
+from r4agent.training import stages
 from r4agent.training.store import EpisodeStore
 
 from .conftest import Played
@@ -118,6 +121,28 @@ def test_what_can_t_be_carried_out_is_told_before_anything_runs(
     assert main(["train", "c.yaml", *arguments]) in (2, 4)
     assert words in capsys.readouterr().err
     assert not list(folder.glob("run/*/checkpoint"))
+
+
+def test_data_that_changed_since_a_stage_was_begun_is_refused(
+    folder: Path, episodes: Played, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise RunError("killed")
+
+    monkeypatch.setattr(stages, "_train", killed)
+    Path("c.yaml").write_text(Path("c.yaml").read_text().replace("evaluation:", "# "))
+    assert main(["train", "c.yaml"]) == 5
+    assert main(["train", "c.yaml", "--resume"]) == 5  # with the same data it goes on
+    lines = episodes.episodes[0].lines
+    more = Episode.of([lines[0] | {"id": "more"}, *lines[1:]], folder, Episode.read)
+    EpisodeStore("data").add(more)
+    capsys.readouterr()
+    assert main(["train", "c.yaml", "--resume"]) == 2
+    assert re.search(r"01-first: was begun with episodes '3, .*', now '4, .*'; give", capsys.readouterr().err)
+    Path("run/01-first/checkpoint").mkdir()  # what is finished stays so
+    Path("c.yaml").write_text(Path("c.yaml").read_text() + "devices: 2\n")
+    assert main(["train", "c.yaml", "--resume"]) == 2
+    assert "01-first: was begun with devices 1, now 2" in capsys.readouterr().err
 
 
 @pytest.mark.slow
