@@ -195,7 +195,7 @@ def _shared(curriculum: Curriculum) -> dict[str, Any]:
 
 
 def _given(stage: Sft | Grpo) -> dict[str, str]:
-    """Which data a stage finds where it is told to look: a store grows, a file is edited."""
+    """Which data a stage finds where it is told to look: a store grows, and so does a file."""
     match stage.data:
         case Kept() as data:
             kind, ids = "episodes", [entry.id for entry in EpisodeStore(data.episodes).entries(**data.which)]
