@@ -200,7 +200,7 @@ class Curriculum(_Strict):
             settings.pop("steps_per_generation", None)
             data = stage.data
             if isinstance(data, Asked):
-                data = data.model_copy(update={"n": 1})
+                data = data.model_copy(update={"n": self.devices})  # a group for each
             return stage.model_copy(update={"settings": settings, "data": data, "max_tokens": 16})
 
         evaluation = self.evaluation and self.evaluation.model_copy(update={"n": 1, "max_tokens": 16})

@@ -15,6 +15,7 @@ from r4agent.episode import Episode
 from r4agent.errors import RunError
 from r4agent.item import Item
 from r4agent.training.rollout import Rollout
+from r4agent.training.scoring import total
 
 EQUAL = 1e-6  # rewards that lie no further apart are one
 
@@ -56,13 +57,13 @@ def scored(
     for start in range(0, len(rollouts), size):
         group = rollouts[start : start + size]
         terms = _terms(group, rewards)
-        totals = [_total(each, rewards.weights) for each in terms]
-        told = [total for total in totals if total is not None]
+        totals = [total(each or {}, rewards.weights) for each in terms]
+        told = [value for value in totals if value is not None]
         differ = bool(told) and max(told) - min(told) > EQUAL
         found.terms.extend(terms)
         found.weighs.extend(
-            differ and total is not None and not (mask_cut and rollout.cut)
-            for rollout, total in zip(group, totals, strict=True)
+            differ and value is not None and not (mask_cut and rollout.cut)
+            for rollout, value in zip(group, totals, strict=True)
         )
     return found
 
@@ -81,9 +82,3 @@ def _checked(terms: Terms, weights: Mapping[str, float], rollout: Rollout) -> di
             episode = rollout.episode.id if rollout.episode else "none"
             raise RunError(f"episode {episode}: reward {name} is {value}; mend the reward")
     return kept
-
-
-def _total(terms: Terms | None, weights: Mapping[str, float]) -> float | None:
-    """The weighted sum of the terms that there are; None where there is none."""
-    values = {name: value for name, value in (terms or {}).items() if value is not None}
-    return sum(weights[name] * value for name, value in values.items()) if values else None

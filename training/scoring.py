@@ -90,9 +90,13 @@ class Rewards:
             name: curious if name == CURIOSITY else TERMS[name](episode, item, self.means)
             for name in self.weights
         }
-        known = {name: value for name, value in terms.items() if value is not None}
-        total = sum(self.weights[name] * value for name, value in known.items()) if known else None
-        return {**terms, "total": total}
+        return {**terms, "total": total(terms, self.weights)}
+
+
+def total(terms: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
+    """The weighted sum of the terms that there are; None where there is none."""
+    known = {name: value for name, value in terms.items() if value is not None}
+    return sum(weights[name] * value for name, value in known.items()) if known else None
 
 
 def _curiosity(written: Mapping[str, Any]) -> Curiosity:

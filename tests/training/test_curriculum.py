@@ -46,6 +46,7 @@ def test_logged_episodes_are_replayed(path: Path) -> None:
     stage = Curriculum.read(path).stages[1]
     assert isinstance(stage, Grpo)
     assert isinstance(stage.data, Kept)
+    assert stage.data.which["status"] == ()  # a group's mean is of all
 
 
 def test_the_command_s_words_come_first(path: Path) -> None:
@@ -143,4 +144,7 @@ def test_a_dry_run_is_one_short_step(path: Path) -> None:
     assert [stage.settings["max_steps"] for stage in dry.stages] == [1, 1]
     assert dry.evaluation is not None
     assert (dry.evaluation.n, dry.budget.turns) == (1, 2)
+    several = Curriculum.read(path, devices=3).dry().stages[1]
+    assert isinstance(several.data, Asked)
+    assert several.data.n == 3  # else there is no group for each process
     assert dry.folder(1) == Path("run-dry/01-a")  # where it doesn't stand in the real run's way
