@@ -43,6 +43,10 @@ OURS = {
     "completion_only_loss": "what is learnt is said by `train_on`",
     "resume_from_checkpoint": "say it as `resume`",
     "save_total_limit": "say it as `keep`",
+    "save_only_model": "a run that was killed would go on without its optimizer",
+    "ignore_data_skip": "a run that was killed would go on with other rows",
+    "eval_strategy": "`r4 eval` evaluates",
+    "load_best_model_at_end": "`r4 eval` says which is best",
 }
 """Settings of SFTConfig that are not the caller's, and why."""
 

@@ -195,6 +195,10 @@ def test_half_precision_and_recomputed_activations(run: Callable[..., Path], che
     [
         ({"settings": {"learning_rat": 1}}, "settings learning_rat=1: SFTConfig has no .*: learning_rate"),
         ({"settings": {"max_length": 512}}, "max_length=512: is not to be set: nothing is cut"),
+        ({"settings": {"save_only_model": True}}, "save_only_model=True: is not to be set: .* its optimizer"),
+        ({"settings": {"ignore_data_skip": True}}, "ignore_data_skip=True: is not to be set: .* other rows"),
+        ({"settings": {"eval_strategy": "steps"}}, "eval_strategy='steps': is not to be set: `r4 eval`"),
+        ({"settings": {"load_best_model_at_end": True}}, "load_best_model_at_end=True: is not to be set"),
         ({"settings": {"lr_scheduler_type": "round"}}, "SFTConfig: round is not a valid SchedulerType"),
         ({"lora": {"rank": 8}}, r"lora \{'rank': 8\}: .*unexpected keyword argument 'rank'"),
     ],
