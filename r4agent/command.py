@@ -1,4 +1,4 @@
-"""The command `r4`: ask, eval, trajectories, episodes, compare, view, textworld, mcp, clean, doctor.
+"""The command `r4`: ask, eval, trajectories, episodes, compare, train, view, textworld, mcp, clean, doctor.
 
 Promises: what a program reads goes to standard output, progress and errors to standard error; progress
 is drawn on a terminal only; errors are one line; the exit code says what happened:

@@ -132,14 +132,18 @@ class Index:
         self.path = path
 
     def covered(self) -> dict[int, tuple[int, int]]:
-        """Of each shard, how many bytes and lines the index knows. Begins anew where the file is unusable."""
+        """Of each shard, how many bytes and lines the index knows. Begins anew where the file is unusable, or
+        of another version."""
         try:
-            return self._covered()
+            known = self._covered()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._failed(error) from error
-            self.path.unlink()
-            return self._covered()
+            known = None
+        if known is not None:
+            return known
+        self.forget()
+        return self._covered() or {}
 
     def forget(self) -> None:
         """Begin anew."""
@@ -173,11 +177,12 @@ class Index:
             rows = database.execute(f"SELECT {columns} FROM episodes WHERE {where}", values)
             return [Entry.read(row) for row in rows]
 
-    def _covered(self) -> dict[int, tuple[int, int]]:
+    def _covered(self) -> dict[int, tuple[int, int]] | None:
+        """None: the file is of another version."""
         with self._database() as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version not in (0, VERSION):
-                raise RunError(f"{self.path}: an index of version {version}; delete it, and it is made anew")
+                return None
             database.executescript(TABLES)
             database.execute(f"PRAGMA user_version = {VERSION}")
             rows = database.execute("SELECT number, bytes, lines FROM shards")

@@ -4,10 +4,12 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -401,3 +403,10 @@ def test_a_mark_is_written_whole_or_not_at_all(
     with pytest.raises(KeyboardInterrupt):
         EpisodeStore(tmp_path / "store").register()
     assert pictures_of_stores() == set()
+
+
+def test_an_index_of_another_version_is_made_anew(store: EpisodeStore) -> None:
+    with closing(sqlite3.connect(store.folder / "index.sqlite")) as database:
+        database.execute("DROP TABLE episodes")
+        database.execute("PRAGMA user_version = 9")
+    assert len(EpisodeStore(store.folder)) == 3
