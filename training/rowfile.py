@@ -61,14 +61,18 @@ def save(dataset: "Dataset", out: Path) -> Path:
     folder `<name>-pictures`. Returns `out`."""
     if out.suffix not in (".parquet", ".jsonl"):
         raise UsageError(f"{out}: name a .parquet or a .jsonl file")
+    part = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".parquet":
-            dataset.to_parquet(out)
+            dataset.to_parquet(part)
         else:
-            _save_lines(dataset, out)
+            _save_lines(dataset, out, part)
+        part.replace(out)  # whole or not at all
     except OSError as error:
         raise RunError(f"{out}: can't be written: {one_line(error)}") from error
+    finally:
+        part.unlink(missing_ok=True)
     return out
 
 
@@ -91,10 +95,11 @@ def load(path: Path, columns: "Features") -> "Dataset":
     return loaded
 
 
-def _save_lines(dataset: "Dataset", out: Path) -> None:
+def _save_lines(dataset: "Dataset", out: Path, part: Path) -> None:
+    """Into the file `part`, which will be `out`."""
     sets = datasets()
     raw = dataset.cast_column("images", sets.List(sets.Image(decode=False)))
-    with out.open("w", encoding="utf-8") as lines:
+    with part.open("w", encoding="utf-8") as lines:
         for record in raw:
             paths = [_beside(out, image["bytes"]) for image in record["images"] or ()]
             known = {name: value for name, value in record.items() if value is not None}
@@ -120,8 +125,18 @@ def _lines(path: Path, columns: set[str]) -> Iterator[Record]:
             raise RunError(f"{path}:{number}: not a row: {one_line(error)}") from error
         if unknown:
             raise _other(f"{path}:{number}", unknown)
-        images = [{"bytes": (path.parent / name).read_bytes(), "path": None} for name in record["images"]]
+        if not isinstance(record.get("images"), list):
+            raise RunError(f"{path}:{number}: a row without images; an empty list says that there are none")
+        images = [{"bytes": _picture(path, number, name), "path": None} for name in record["images"]]
         yield dict.fromkeys(columns) | record | {"images": images}
+
+
+def _picture(path: Path, number: int, name: str) -> bytes:
+    """A picture that a row names. Rows may come from anyone, so their pictures lie under their folder."""
+    picture = (path.parent / str(name)).resolve()
+    if not picture.is_relative_to(path.parent.resolve()):
+        raise RunError(f"{path}:{number}: image {name!r} is outside the file's folder; put it there")
+    return picture.read_bytes()
 
 
 def _other(where: Path | str, names: set[str]) -> UsageError:

@@ -132,6 +132,40 @@ def test_what_cannot_be_exported_is_named(stored: list[Stored], tmp_path: Path, 
         load(tmp_path / "rows.jsonl", export.features())
 
 
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (["../secret.png"], r"image '../secret.png' is outside the file's folder"),
+        (["/etc/hostname"], r"image '/etc/hostname' is outside the file's folder"),
+        ("rows.jsonl", "a row without images; an empty list"),
+        (None, "a row without images; an empty list"),
+    ],
+)
+def test_rows_of_others_name_pictures_of_their_own(tmp_path: Path, images: object, words: str) -> None:
+    (tmp_path / "secret.png").write_bytes(b"x")
+    path = tmp_path / "theirs" / "rows.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"id": "a"} | ({"images": images} if images else {})))
+    with pytest.raises(RunError, match=rf"rows.jsonl:1: {words}"):
+        load(path, export.features())
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl"])
+def test_rows_are_written_whole_or_not_at_all(
+    stored: list[Stored], episodes: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / name).write_text("what was there")
+    dataset = export.to_dataset(stored, episodes.pictures)
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(dataset, tmp_path / name)
+    assert (tmp_path / name).read_text() == "what was there"
+    assert not list(tmp_path.glob(".rows*"))
+
+
 @pytest.mark.parametrize("file", [None, "talk.parquet", "talk.jsonl"])
 def test_conversations_become_the_same_rows_again(
     stored: list[Stored], episodes: Played, checkpoint: Checkpoint, tmp_path: Path, file: str | None
