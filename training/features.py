@@ -34,13 +34,17 @@ class VisionFeatures:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, store: MediaStore, *, device: str | None = None) -> Self:
-        """Those of a checkpoint's own tower. device: None is a GPU where there is one."""
+        """Those of a checkpoint's own tower. device: None is a GPU where there is one. The whole model is in
+        memory while this loads, as it is stored; the tower alone stays, in float32."""
         import torch
 
         from r4agent.training.weights import load
 
-        tower: Any = load(checkpoint).model.visual
-        return cls(tower.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), checkpoint, store)
+        stored = str(checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype"))
+        tower: Any = load(checkpoint, dtype="bfloat16" if stored == "bfloat16" else "float32").model.visual
+        return cls(
+            tower.float().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), checkpoint, store
+        )
 
     def __call__(self, refs: Sequence[str]) -> NDArray[np.float32]:
         return np.stack([self._vector(ref) for ref in refs])

@@ -1,5 +1,6 @@
 """Features: of the frozen tower, unit length, each picture once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,26 @@ def test_qwen3_has_a_tower_too(tiny: object, tmp_path: Path) -> None:
     features = VisionFeatures.load(checkpoint, MediaStore(tmp_path))
     rows = features([picture(features, 0, (128, 64)), picture(features, 1, (64, 64))])
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_a_model_is_loaded_as_it_is_stored(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str
+) -> None:
+    """A 7B model in float32 would take twice its file; the tower works in float32 all the same."""
+    from r4agent.training import weights
+
+    asked: list[str] = []
+
+    def load(checkpoint: Checkpoint, *, dtype: weights.Dtype) -> object:
+        asked.append(dtype)
+        return whole(checkpoint, dtype=dtype)
+
+    whole = weights.load
+    monkeypatch.setattr(weights, "load", load)
+    config = {key: value for key, value in checkpoint.config.items() if key != "torch_dtype"}
+    tower = VisionFeatures.load(
+        replace(checkpoint, config=config | {"dtype": stored}), MediaStore(tmp_path)
+    ).tower
+    assert asked == [stored]
+    assert {str(parameter.dtype) for parameter in tower.parameters()} == {"torch.float32"}
