@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -173,18 +174,35 @@ EACH = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
 
 
 @pytest.fixture(scope="module")
-def whole(small: Checkpoint, items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nobody killed."""
-    folder = tmp_path_factory.mktemp("whole")
+def whole(
+    small: Checkpoint, items: list[Item], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Path]:
+    """From the rank of an adapter, or 0 without one, to the folder of a run that nobody killed."""
     rows = [item.model_dump(mode="json") for item in items]
-    train(small.name, rows, str(folder / "pictures"), str(folder), settings=EACH)
-    return folder
+
+    @cache
+    def run(rank: int) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        train(small.name, rows, str(folder / "pictures"), str(folder), settings=EACH, lora=_lora(rank))
+        return folder
+
+    return run
+
+
+def _lora(rank: int) -> dict[str, int] | None:
+    return {"r": rank} if rank else None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "saving"), [(2, True), (3, False)])
+@pytest.mark.parametrize(("step", "saving", "rank"), [(2, True, 0), (3, False, 0), (3, False, 4)])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
-    whole: Path, small: Checkpoint, items: list[Item], tmp_path: Path, step: int, saving: bool
+    whole: Callable[[int], Path],
+    small: Checkpoint,
+    items: list[Item],
+    tmp_path: Path,
+    step: int,
+    saving: bool,
+    rank: int,
 ) -> None:
     """To the last bit, and its store has each rollout that was learnt from once."""
     from safetensors.torch import load_file
@@ -195,6 +213,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
         "pictures": str(tmp_path / "pictures"),
         "out": str(tmp_path),
         "settings": EACH,
+        "lora": _lora(rank),
     }
     dying = json.dumps({**given, "step": step, "saving": saving})
     script = Path(__file__).with_name("killed_grpo.py")
@@ -202,14 +221,15 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     assert died.returncode == -signal.SIGKILL
     assert [path.parent.name for path in tmp_path.glob("trainer/*/complete")] == [f"checkpoint-{step - 1}"]
     resumed = train(**given, resume=True)
-    one, other = (load_file(path / "model.safetensors") for path in (whole / "checkpoint", resumed))
+    one, other = (load_file(path / "model.safetensors") for path in (whole(rank) / "checkpoint", resumed))
     assert all(one[name].equal(other[name]) for name in one)
     kept = [
-        [stored.rewards for stored in EpisodeStore(path / "episodes").select()] for path in (whole, tmp_path)
+        [stored.rewards for stored in EpisodeStore(path / "episodes").select()]
+        for path in (whole(rank), tmp_path)
     ]
     assert kept[0] == kept[1]
     assert len(kept[0]) == 24
-    learnt = [[line["reward"] for line in metrics(path)] for path in (whole, tmp_path)]
+    learnt = [[line["reward"] for line in metrics(path)] for path in (whole(rank), tmp_path)]
     assert learnt[0] == learnt[1]
 
 
