@@ -415,10 +415,10 @@ def test_a_request_outlives_what_passes(engine: ServerEngine, server: FakeServer
     assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize("after", ["1", formatdate(time.time() + 3, usegmt=True), "soon"])
+@pytest.mark.parametrize("after", ["1", "a date", "soon"])
 def test_a_server_that_asks_for_a_pause_gets_it(engine: ServerEngine, server: FakeServer, after: str) -> None:
     engine.served()
-    if "," in after:
+    if after == "a date":
         after = formatdate(time.time() + 2, usegmt=True)  # whole seconds: one at least
     server.faults.append(says(429, "slow down", Retry_After=after))
     began = time.monotonic()
