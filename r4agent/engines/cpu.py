@@ -67,8 +67,8 @@ def serve_environment() -> dict[str, str]:
 
 def _stands(folder: Path, paths: list[str]) -> bool:
     """Whether the same stand-ins are on a path: a folder is named by a digest of its content, and a process
-    begun with another R4_HOME has it elsewhere."""
-    return any(Path(path).name == folder.name for path in paths)
+    begun with another R4_HOME has it elsewhere. One that was deleted since stands no more."""
+    return any(Path(path).name == folder.name and Path(path).is_dir() for path in paths)
 
 
 def stand_ins() -> Path | None:

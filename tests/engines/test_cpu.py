@@ -42,7 +42,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
     monkeypatch.setenv("R4_HOME", str(tmp_path))
     # as in a process where nothing was prepared, whatever ran in this one before
     monkeypatch.setattr(sys, "path", [path for path in sys.path if not Path(path).name.startswith("cpu-")])
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "")  # set, so that what `prepare` puts there is taken back
     return set_to
 
 
@@ -212,3 +212,17 @@ def test_a_stand_in_gives_way_to_what_can_be_loaded(
     finally:
         for name in [name for name in sys.modules if name.startswith("r4torchx")]:
             del sys.modules[name]
+
+
+def test_stand_ins_that_were_deleted_are_made_anew(
+    installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where a home was a temporary folder."""
+    installed(CPU_BUILD)
+    gone = str(tmp_path / "gone" / Path(str(cpu.stand_ins())).name)
+    monkeypatch.setattr(sys, "path", [gone, *sys.path])
+    monkeypatch.setenv("PYTHONPATH", gone)
+    cpu.prepare()
+    folder = str(cpu.stand_ins())
+    assert sys.path[:2] == [folder, gone]
+    assert os.environ["PYTHONPATH"] == f"{folder}:{gone}"

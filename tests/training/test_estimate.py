@@ -114,16 +114,17 @@ def test_memory_is_near_what_a_run_takes(episodes: Played, tmp_path: Path) -> No
     curriculum = Curriculum.model_validate({"model": str(model), "out": "run", "stages": [stage]})
     (needs,) = estimate(curriculum)
     code = f"""
-import resource
 from pathlib import Path
 from r4agent import Episode, MediaStore
 from r4agent.training.sft import Lesson, sft
 from r4agent.training.store import EpisodeStore
 lessons = [Lesson.of(stored.episode) for stored in EpisodeStore({str(store.folder)!r}).select()]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # in KB; getrusage's would count what this process was forked from
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
 sft({str(model)!r}, lessons, MediaStore({str(episodes.pictures.root)!r}), out=Path({str(tmp_path / "out")!r}),
     settings={settings | {"save_strategy": "no"}})
-print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+print(1024 * (peak() - before))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True
