@@ -105,11 +105,13 @@ def rises(folder: Path, steps: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_reward_is_learnt_on_transformers(run: Callable[..., Path], tmp_path: Path) -> None:
-    folder = run(settings={"max_steps": 8})
-    rises(tmp_path / "run", 8)
-    assert max(line["logprob_gap/max"] for line in metrics(tmp_path / "run")) <= 1e-5
-    assert Checkpoint.load(folder).profile.grid == 28
+def test_a_reward_is_learnt_on_transformers(small: Checkpoint, items: list[Item], tmp_path: Path) -> None:
+    rows = [item.model_dump(mode="json") for item in items]
+    given = {"model": small.name, "items": rows, "settings": {"max_steps": 8}}
+    assert apart({**given, "pictures": str(tmp_path / "pictures"), "out": str(tmp_path)}) == 0
+    rises(tmp_path, 8)
+    assert max(line["logprob_gap/max"] for line in metrics(tmp_path)) <= 1e-5
+    assert Checkpoint.load(tmp_path / "checkpoint").profile.grid == 28
 
 
 @pytest.mark.slow
@@ -183,10 +185,18 @@ def whole(
     @cache
     def run(rank: int) -> Path:
         folder = tmp_path_factory.mktemp("whole")
-        train(small.name, rows, str(folder / "pictures"), str(folder), settings=EACH, lora=_lora(rank))
+        given = {"model": small.name, "items": rows, "settings": EACH, "lora": _lora(rank)}
+        apart({**given, "pictures": str(folder / "pictures"), "out": str(folder)})
         return folder
 
     return run
+
+
+def apart(given: dict[str, Any], *, step: int = 0, saving: bool = False) -> int:
+    """`train` in a process of its own, as a user's run is; dies in a step, if one is given. The exit code."""
+    script = Path(__file__).with_name("killed_grpo.py")
+    command = [sys.executable, str(script), json.dumps({**given, "step": step, "saving": saving})]
+    return subprocess.run(command, check=False, timeout=300).returncode
 
 
 def _lora(rank: int) -> dict[str, int] | None:
@@ -215,10 +225,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
         "settings": EACH,
         "lora": _lora(rank),
     }
-    dying = json.dumps({**given, "step": step, "saving": saving})
-    script = Path(__file__).with_name("killed_grpo.py")
-    died = subprocess.run([sys.executable, str(script), dying], check=False, timeout=300)
-    assert died.returncode == -signal.SIGKILL
+    assert apart(given, step=step, saving=saving) == -signal.SIGKILL
     assert [path.parent.name for path in tmp_path.glob("trainer/*/complete")] == [f"checkpoint-{step - 1}"]
     resumed = train(**given, resume=True)
     one, other = (load_file(path / "model.safetensors") for path in (whole(rank) / "checkpoint", resumed))

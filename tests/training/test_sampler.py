@@ -50,6 +50,7 @@ def test_an_adapter_is_added_on_the_way(checkpoint: Checkpoint, model: Any, more
         torch.testing.assert_close(named[name], weight.detach(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*lora_bias")  # peft's own class, which xdist would import to tell
 @pytest.mark.parametrize("key", ["use_dora", "lora_bias"])
 def test_an_adapter_that_is_no_sum_is_refused(checkpoint: Checkpoint, model: Any, key: str) -> None:
     """Before vLLM is started."""
