@@ -67,11 +67,7 @@ class Archive(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             self._keep(state.global_step)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        if state.is_world_process_zero:
-            self._keep(state.global_step)
+    on_train_end = on_save
 
     def _keep(self, step: int) -> None:
         """Move the logs of all steps up to this one into the store; a kill in the middle loses nothing."""

@@ -20,15 +20,14 @@ from r4agent.episode import Episode
 from r4agent.errors import RunError, UsageError, one_line
 from r4agent.item import Item
 from r4agent.media.store import MediaStore
-from r4agent.training.rowfile import datasets, encoded, generated
+from r4agent.training.rowfile import Record, datasets, encoded, generated
 from r4agent.training.rows import Row, thread
 from r4agent.training.store import Stored
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-Record = dict[str, Any]
-TOKENS = ("ids", "turns", "logprobs", "refs", "grids", "taught", "temperature", "top_p")
+TOKENS = ("ids", "turns", "logprobs", "grids", "taught", "temperature", "top_p")
 
 
 def features() -> "Features":
@@ -116,7 +115,7 @@ def _of_stored(stored: Stored, pictures: MediaStore) -> Record:
         "status": episode.status,
         "supported": (episode.end or {}).get("supported"),
         "rewards": None if rewards is None else [{"name": n, "value": v} for n, v in rewards.items()],
-        **{name: getattr(row, name) for name in TOKENS if name != "refs"},
+        **{name: getattr(row, name) for name in TOKENS},
         "refs": row.images,
         "images": [encoded(ref, pictures) for ref in row.images],
         "log": json.dumps([part.lines for part in thread(episode)]),

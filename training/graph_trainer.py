@@ -19,12 +19,13 @@ from r4agent.engines import Checkpoint, Shown
 from r4agent.engines.pixels import Pixels
 from r4agent.errors import RunError
 from r4agent.media.store import MediaStore
-from r4agent.training.backend import PreTrainedTokenizerFast, ProcessorMixin, gather_object, torch
+from r4agent.training.backend import ProcessorMixin, gather_object, torch
 from r4agent.training.checks import check, check_inputs
 from r4agent.training.collator import expanded
 from r4agent.training.groups import Scored
 from r4agent.training.rollout import Rollout
 from r4agent.training.rows import Row
+from r4agent.training.weights import tokenizer
 
 with warnings.catch_warnings():  # of versions of vLLM, which TRL imports; ours is not driven by TRL
     warnings.simplefilter("ignore", UserWarning)
@@ -55,9 +56,7 @@ class Sight(ProcessorMixin):  # type: ignore[misc]
     the checkpoint's own image processor, by way of `Pixels`; so torchvision isn't needed."""
 
     def __init__(self, checkpoint: Checkpoint, store: MediaStore) -> None:
-        self.tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=checkpoint.tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-        )
+        self.tokenizer = tokenizer(checkpoint)
         self.pixels, self.store = Pixels(checkpoint), store
 
     def image_processor(self, images: Sequence[Shown], return_tensors: str) -> Tensors:

@@ -30,7 +30,7 @@ from r4agent.training.groups import Rewards
 from r4agent.training.recorder import Progress, Recorder
 from r4agent.training.rollout import Rollouts
 from r4agent.training.sampler import LiveEngine, sampler
-from r4agent.training.sft import made, usual
+from r4agent.training.sft import TRAINERS, made, refuse, usual
 from r4agent.training.store import Stored
 
 USUAL = {
@@ -46,19 +46,15 @@ USUAL = {
 _SAMPLING = "episodes to train on are sampled as the model is, at temperature 1 and top_p 1"
 _ENGINE = "say it as `engine` and `engine_args`"
 OURS = {
-    "output_dir": "say it as `out`",
+    **TRAINERS,
     "max_completion_length": "say it as `max_tokens`, of one reply, and as the budget's turns",
     "max_tool_calling_iterations": "say it as the budget's turns",
     "mask_truncated_completions": "say it as `mask_cut`",
     "reward_weights": "they belong to the rewards",
-    "remove_unused_columns": "rows are made by our own collator",
-    "eval_strategy": "`r4 eval` evaluates",
-    "disable_dropout": "the ratio is to logprobs that were sampled without dropout, so it is off",
     "save_only_model": "a run resumes with its optimizer and its chance",
     "ignore_data_skip": "a run resumes where it was in its data",
+    "disable_dropout": "the ratio is to logprobs that were sampled without dropout, so it is off",
     "multi_objective_aggregation": "rewards are summed first: rollouts of an equal sum weigh nothing",
-    "resume_from_checkpoint": "say it as `resume`",
-    "save_total_limit": "say it as `keep`",
     **dict.fromkeys(("temperature", "top_p", "top_k", "min_p", "repetition_penalty"), _SAMPLING),
     **dict.fromkeys(("use_vllm", "use_transformers_paged", "use_transformers_continuous_batching"), _ENGINE),
 }
@@ -105,14 +101,11 @@ def grpo(
     group = Group(config.num_generations, rewards, mask_cut)
     archive = Archive(out, stage)
     trainer = GraphTrainer(
-        checkpoint=checkpoint,
         store=store,
         weights=rewards.weights,
-        model=weights.load(checkpoint, vision=vision, dtype=dtype),
         args=config,
-        train_dataset=Dataset.from_dict({"place": list(range(len(items)))}),
-        peft_config=weights.adapter(lora, vision),
         callbacks=[checkpoints.Completed(keep), archive, Recorder(out / "metrics.jsonl", progress)],
+        **_learner(checkpoint, len(items), lora, vision, dtype),
     )
     with sampler(engine, trainer, {"dtype": dtype, **(engine_args or {})}) as (sampling, refresh):
         rollouts = Rollouts(
@@ -154,26 +147,37 @@ def replay(
     roll = Replay.of(episodes, Group(config.num_generations, rewards, mask_cut))
     _enough(len(roll.groups), "groups of logged episodes", config)
     trainer = GraphTrainer(
-        checkpoint=checkpoint,
         store=store,
         weights=rewards.weights,
-        model=weights.load(checkpoint, vision=vision, dtype=dtype),
         args=config,
-        train_dataset=Dataset.from_dict({"place": list(range(len(roll.groups)))}),
-        peft_config=weights.adapter(lora, vision),
         callbacks=[checkpoints.Completed(keep), Recorder(out / "metrics.jsonl", progress)],
+        **_learner(checkpoint, len(roll.groups), lora, vision, dtype),
     )
     trainer.roll = roll
     checkpoints.train(trainer, resume=resume)
     return weights.save(trainer, checkpoint, out / "checkpoint")
 
 
+def _learner(
+    checkpoint: Checkpoint,
+    places: int,
+    lora: Mapping[str, Any] | None,
+    vision: weights.Vision,
+    dtype: weights.Dtype,
+) -> dict[str, Any]:
+    """What a trainer is given of the model and of its data, which are places: what stands there, its `roll`
+    knows."""
+    return {
+        "checkpoint": checkpoint,
+        "model": weights.load(checkpoint, vision=vision, dtype=dtype),
+        "train_dataset": Dataset.from_dict({"place": list(range(places))}),
+        "peft_config": weights.adapter(lora, vision),
+    }
+
+
 def config_of(settings: Mapping[str, Any], out: Path, dtype: weights.Dtype) -> GRPOConfig:
     """TRL's configuration. Raises UsageError for a setting that it has not, or that would not do here."""
-    for key in settings:
-        why = OURS.get(key) or (_ENGINE if key.startswith("vllm_") else None)
-        if why:
-            raise UsageError(f"settings {key}={settings[key]!r}: is not to be set: {why}")
+    refuse(settings, OURS | {key: _ENGINE for key in settings if key.startswith("vllm_")})
     ours = {"output_dir": str(out), "remove_unused_columns": False, "disable_dropout": True}
     config = made(GRPOConfig, {**usual(dtype), **USUAL, **settings, **ours})
     if config.loss_type not in LOSSES:

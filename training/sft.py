@@ -21,7 +21,7 @@ from r4agent.episode import Episode
 from r4agent.errors import UsageError, one_line
 from r4agent.media.store import MediaStore
 from r4agent.training import checkpoints, weights
-from r4agent.training.backend import Dataset, PreTrainedTokenizerFast, SFTConfig, SFTTrainer, torch
+from r4agent.training.backend import Dataset, SFTConfig, SFTTrainer, torch
 from r4agent.training.checks import check, check_inputs
 from r4agent.training.collator import expanded, inputs, padded
 from r4agent.training.recorder import Progress, Recorder
@@ -32,20 +32,25 @@ TrainOn = Literal["all", "led"]
 
 IGNORED = -100  # a label that counts for nothing, as torch's cross_entropy has it
 
-OURS = {
+TRAINERS = {
     "output_dir": "say it as `out`",
+    "remove_unused_columns": "rows are made by our own collator",
+    "resume_from_checkpoint": "say it as `resume`",
+    "save_total_limit": "say it as `keep`",
+    "eval_strategy": "`r4 eval` evaluates",
+}
+"""Settings of any trainer that are not the caller's, and why."""
+
+OURS = {
+    **TRAINERS,
     "max_length": "nothing is cut: choose shorter episodes instead",
     "packing": "rows with pictures can't be packed",
     "padding_free": "rows with pictures can't go without padding",
-    "remove_unused_columns": "rows are made by our own collator",
     "dataset_kwargs": "rows are made by our own collator",
     "assistant_only_loss": "what is learnt is said by `train_on`",
     "completion_only_loss": "what is learnt is said by `train_on`",
-    "resume_from_checkpoint": "say it as `resume`",
-    "save_total_limit": "say it as `keep`",
     "save_only_model": "a run that was killed would go on without its optimizer",
     "ignore_data_skip": "a run that was killed would go on with other rows",
-    "eval_strategy": "`r4 eval` evaluates",
     "load_best_model_at_end": "`r4 eval` says which is best",
 }
 """Settings of SFTConfig that are not the caller's, and why."""
@@ -124,9 +129,7 @@ def sft(
         args=config,
         data_collator=Batches(learnt, checkpoint, Pixels(checkpoint), store),
         train_dataset=Dataset.from_dict({"lesson": list(range(len(learnt)))}),
-        processing_class=PreTrainedTokenizerFast(
-            tokenizer_object=checkpoint.tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-        ),
+        processing_class=weights.tokenizer(checkpoint),
         peft_config=weights.adapter(lora, vision),
         callbacks=[checkpoints.Completed(keep), Recorder(out / "metrics.jsonl", progress)],
     )
@@ -136,9 +139,7 @@ def sft(
 
 def config_of(settings: Mapping[str, Any], out: Path, dtype: weights.Dtype) -> SFTConfig:
     """TRL's configuration. Mixed precision follows the dtype of the weights, unless the settings say so."""
-    for key in settings:
-        if key in OURS:
-            raise UsageError(f"settings {key}={settings[key]!r}: is not to be set: {OURS[key]}")
+    refuse(settings, OURS)
     ours: dict[str, Any] = {
         "output_dir": str(out),
         "max_length": None,
@@ -159,6 +160,13 @@ def usual(dtype: weights.Dtype) -> dict[str, Any]:
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+def refuse(settings: Mapping[str, Any], ours: Mapping[str, str]) -> None:
+    """Raises UsageError for a setting that is not the caller's, with the reason."""
+    for key, value in settings.items():
+        if key in ours:
+            raise UsageError(f"settings {key}={value!r}: is not to be set: {ours[key]}")
 
 
 def made(config: type[Any], settings: Mapping[str, Any]) -> Any:

@@ -14,7 +14,14 @@ from typing import Any, Literal
 from r4agent.engines import Checkpoint
 from r4agent.engines.checkpoint import FILES
 from r4agent.errors import MissingError, RunError, UsageError, one_line
-from r4agent.training.backend import AutoModelForImageTextToText, LoraConfig, PartialState, PeftModel, torch
+from r4agent.training.backend import (
+    AutoModelForImageTextToText,
+    LoraConfig,
+    PartialState,
+    PeftModel,
+    PreTrainedTokenizerFast,
+    torch,
+)
 from r4agent.training.checkpoints import disk
 
 Vision = Literal["frozen", "trained"]
@@ -34,6 +41,13 @@ def load(checkpoint: Checkpoint, *, vision: Vision = "frozen", dtype: Dtype = "f
         raise MissingError(f"{checkpoint.name}: its weights can't be loaded: {one_line(error)}") from error
     model.model.visual.requires_grad_(vision == "trained")
     return model
+
+
+def tokenizer(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's tokenizer, as trainers ask for one; rows have their ids already."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=checkpoint.tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
 
 
 def adapter(lora: Mapping[str, Any] | None, vision: Vision) -> LoraConfig | None:
