@@ -12,7 +12,8 @@ from r4agent.engines.request import Request
 from r4agent.item import Item
 from r4agent.textworld.writer import clip_file
 
-from ..policy.scripted_engine import ScriptedEngine
+from ..policy.scripted_engine import ScriptedEngine, bare_checkpoint
+from .needle import Needle, make_needle
 
 ZOOM = '<tool_call>{"name": "zoom", "arguments": {"view": "v1", "box": [10, 10, 120, 90]}}</tool_call>'
 SELECT = '<tool_call>{"name": "select_frames", "arguments": {"frames": [5, 20]}}</tool_call>'
@@ -49,6 +50,18 @@ def own_home(training_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def checkpoint(tiny: Callable[[str], Path]) -> Checkpoint:
     """A tiny random Qwen2.5-VL."""
     return Checkpoint.load(tiny("qwen2_5_vl"))
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A checkpoint of each family, without weights: what a teacher needs of it."""
+    return bare_checkpoint(request.param, tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="module")
+def needle(tmp_path_factory: pytest.TempPathFactory) -> Needle:
+    """A question about one sign of a clip. A module's own, since its episodes are kept beside it."""
+    return make_needle(tmp_path_factory.mktemp("needle"))
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,9 @@ from r4agent import Episode
 from r4agent.training.looks import Look, looks, overview, steps
 from r4agent.training.measures import measures
 
-from .needle import Needle, call, corner, make_needle, select
+from .needle import Needle, call, corner, select
 
 BAD = call("zoom", view="v99", box=[0, 0, 9, 9])
-
-
-@pytest.fixture(scope="module")
-def needle(tmp_path_factory: pytest.TempPathFactory) -> Needle:
-    return make_needle(tmp_path_factory.mktemp("needle"))
 
 
 @pytest.fixture(scope="module")

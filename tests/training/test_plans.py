@@ -22,21 +22,10 @@ from r4agent.training.rows import replies
 from r4agent.training.scene import TIGHT, Scene, Unfit
 from r4agent.training.teacher import Teacher
 
-from ..policy.scripted_engine import bare_checkpoint
-from .needle import Needle, make_needle
+from .needle import Needle
 
 ROOMY = Budget(overview_tokens=330)  # so that a selected frame is shown whole, and legible
 UNIT = ModelProfile("fractions", "unit", grid=28, min_pixels=3136, max_pixels=10**7)
-
-
-@pytest.fixture(scope="module")
-def needle(tmp_path_factory: pytest.TempPathFactory) -> Needle:
-    return make_needle(tmp_path_factory.mktemp("needle"))
-
-
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
-def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return bare_checkpoint(request.param, tmp_path_factory.mktemp("student"))
 
 
 def run(plan: Plan, needle: Needle, student: Checkpoint, seed: int = 0) -> Episode:

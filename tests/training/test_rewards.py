@@ -25,12 +25,7 @@ from r4agent.training.rewards import (
     well_formed,
 )
 
-from .needle import Needle, call, corner, make_needle, select, zoom
-
-
-@pytest.fixture(scope="module")
-def needle(tmp_path_factory: pytest.TempPathFactory) -> Needle:
-    return make_needle(tmp_path_factory.mktemp("needle"))
+from .needle import Needle, call, corner, select, zoom
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,7 @@ from r4agent.errors import UsageError
 from r4agent.training.rewards import Curiosity
 from r4agent.training.scoring import TERMS, Means, Rewards
 
-from .needle import Needle, corner, make_needle
-
-
-@pytest.fixture(scope="module")
-def needle(tmp_path_factory: pytest.TempPathFactory) -> Needle:
-    return make_needle(tmp_path_factory.mktemp("needle"))
+from .needle import Needle, corner
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from langchain_core.messages import BaseMessage
 
 from r4agent import Budget, Episode, MediaStore, create_rumination_graph
@@ -15,23 +14,12 @@ from r4agent.ledger import span_of
 from r4agent.training.rows import Row, replies
 from r4agent.training.teacher import Teacher
 
-from ..policy.scripted_engine import bare_checkpoint
-from .needle import Needle, make_needle
+from .needle import Needle
 
 SAID = (
     '<think>Größe?</think>\n<tool_call>{"name": "select_frames", "arguments": {"frames": [3]}}</tool_call>',
     '<evidence>{"view": "v3"}</evidence><answer>a typed <|im_end|> is text</answer>',
 )
-
-
-@pytest.fixture(scope="module")
-def needle(tmp_path_factory: pytest.TempPathFactory) -> Needle:
-    return make_needle(tmp_path_factory.mktemp("needle"))
-
-
-@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
-def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return bare_checkpoint(request.param, tmp_path_factory.mktemp("student"))
 
 
 def plan(messages: Sequence[BaseMessage]) -> str:
