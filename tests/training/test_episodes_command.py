@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, episodes: Played) -> P
     """An R4_HOME with the three episodes and their pictures."""
     monkeypatch.setenv("R4_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "episodes").symlink_to(episodes.episodes[0].path.parent)
+    shutil.copytree(episodes.episodes[0].path.parent, tmp_path / "home" / "episodes")
     (tmp_path / "home" / "pictures").symlink_to(episodes.pictures.root)
     return tmp_path / "home"
 
@@ -69,7 +70,7 @@ def test_clean_keeps_what_a_store_refers_to(home: Path, tmp_path: Path, episodes
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
         os.utime(path, (0, 0))
-    (tmp_path / "home" / "episodes").unlink()
+    shutil.rmtree(tmp_path / "home" / "episodes")
     assert main(["clean"]) == 0
     assert {f"img:{path.parent.name}{path.stem}" for path in pictures.glob("??/*")} == kept
 

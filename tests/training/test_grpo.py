@@ -193,7 +193,10 @@ def whole(
 
 
 def apart(given: dict[str, Any], *, step: int = 0, saving: bool = False) -> int:
-    """`train` in a process of its own, as a user's run is; dies in a step, if one is given. The exit code."""
+    """`train` in a process of its own; dies in a step, if one is given. The exit code.
+
+    What is compared to the bit may not run where vLLM ran: it leaves torch with as many threads as cores.
+    """
     script = Path(__file__).with_name("killed_grpo.py")
     command = [sys.executable, str(script), json.dumps({**given, "step": step, "saving": saving})]
     return subprocess.run(command, check=False, timeout=300).returncode
@@ -204,7 +207,7 @@ def _lora(rank: int) -> dict[str, int] | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "saving", "rank"), [(2, True, 0), (3, False, 0), (3, False, 4)])
+@pytest.mark.parametrize(("step", "saving", "rank"), [(2, True, 0), (3, False, 4)])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     whole: Callable[[int], Path],
     small: Checkpoint,
@@ -227,8 +230,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(
     }
     assert apart(given, step=step, saving=saving) == -signal.SIGKILL
     assert [path.parent.name for path in tmp_path.glob("trainer/*/complete")] == [f"checkpoint-{step - 1}"]
-    resumed = train(**given, resume=True)
-    one, other = (load_file(path / "model.safetensors") for path in (whole(rank) / "checkpoint", resumed))
+    assert apart({**given, "resume": True}) == 0
+    one, other = (load_file(path / "checkpoint" / "model.safetensors") for path in (whole(rank), tmp_path))
     assert all(one[name].equal(other[name]) for name in one)
     kept = [
         [stored.rewards for stored in EpisodeStore(path / "episodes").select()]
