@@ -47,6 +47,19 @@ def needs(package: str) -> None:
         pytest.skip(f"no {package}; docs/models.md says how to install it")
 
 
+def well_read(folder: Path) -> Path:
+    """An R4_HOME for what a test makes. What the embedded reader has read is shared with the user's own: to
+    read the demo anew takes half a minute."""
+    from r4agent.media.store import home
+
+    folder.mkdir(exist_ok=True)
+    read = home() / "read"
+    read.mkdir(parents=True, exist_ok=True)
+    if not (folder / "read").exists():
+        (folder / "read").symlink_to(read)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def served(
     tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory

@@ -20,6 +20,8 @@ from PIL import Image
 from r4agent.textworld import make_clip
 from r4agent.textworld.writer import encode
 
+from .conftest import well_read
+
 DEMO = Path(__file__).parents[1] / "examples"
 POLICY = """
 import os, time
@@ -284,7 +286,7 @@ async def test_the_embedded_reader_answers_about_the_demo(tmp_path: Path) -> Non
     parameters = StdioServerParameters(
         command=sys.executable,
         args=["-m", "r4agent", "mcp", "--root", str(DEMO)],
-        env=os.environ | {"R4_HOME": str(tmp_path)},
+        env=os.environ | {"R4_HOME": str(well_read(tmp_path / "home"))},
     )
     async with Client(parameters) as client:
         question = "How large is the snapshot of the backup that finished?"

@@ -49,11 +49,13 @@ def ask_in_processes(
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Ctrl-C in the block arrives after it; processes begun in it never hear one."""
+    """Ctrl-C in the block arrives after it; processes begun in it never hear one. Where it is ignored, as
+    under nohup, it stays so."""
     heard: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit this
     try:
-        if threading.current_thread() is not threading.main_thread():  # which alone hears of it
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignored or threading.current_thread() is not threading.main_thread():  # which alone hears of it
             yield
             return
         # The mask is this thread's alone: one of numpy's takes the signal, and Python would raise it here.

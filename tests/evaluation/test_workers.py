@@ -23,12 +23,17 @@ def test_an_interrupt_that_another_thread_takes_waits_for_the_end_of_the_block()
             time.sleep(0.05)  # time for Python to notice
             told.append("in the block")
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             interrupted()
         assert told == ["in the block"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+        interrupted()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
+        signal.signal(signal.SIGINT, before)
         done.set()
         other.join()
 

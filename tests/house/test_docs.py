@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from r4agent.media.store import home
+from ..conftest import well_read
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -89,17 +89,6 @@ def run_document(document: Path, binaries: Path) -> int:
     return ran
 
 
-def own_home(folder: Path) -> Path:
-    """A home for what the documents make, episode stores among it. What was read is shared with the user's:
-    to read the demo takes minutes."""
-    folder.mkdir(exist_ok=True)
-    read = home() / "read"
-    read.mkdir(parents=True, exist_ok=True)
-    if not (folder / "read").exists():
-        (folder / "read").symlink_to(read)
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_snippets_run(
@@ -108,7 +97,7 @@ def test_snippets_run(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("R4_HOME", str(own_home(tmp_path_factory.getbasetemp() / "home")))
+    monkeypatch.setenv("R4_HOME", str(well_read(tmp_path_factory.getbasetemp() / "home")))
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     run_document(document, Path(sys.executable).parent)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import well_read
+
 pytestmark = pytest.mark.slow
 
 PRINTS = {
@@ -68,8 +70,11 @@ def check(printed: str, expected: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A home that the examples share, so that a picture is read once."""
-    return os.environ | {"R4_HOME": str(tmp_path_factory.mktemp("home")), "LANGSMITH_TRACING": "false"}
+    """A home that the examples share."""
+    return os.environ | {
+        "R4_HOME": str(well_read(tmp_path_factory.mktemp("home"))),
+        "LANGSMITH_TRACING": "false",
+    }
 
 
 @pytest.mark.parametrize("name", PRINTS)

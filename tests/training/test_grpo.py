@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -172,26 +171,6 @@ def test_logprobs_are_the_trainers_on_vllm(lent: Any, run: Callable[..., Path], 
     mixed(tmp_path / "run", 1e-3)
 
 
-EACH = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
-
-
-@pytest.fixture(scope="module")
-def whole(
-    small: Checkpoint, items: list[Item], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[int], Path]:
-    """From the rank of an adapter, or 0 without one, to the folder of a run that nobody killed."""
-    rows = [item.model_dump(mode="json") for item in items]
-
-    @cache
-    def run(rank: int) -> Path:
-        folder = tmp_path_factory.mktemp("whole")
-        given = {"model": small.name, "items": rows, "settings": EACH, "lora": _lora(rank)}
-        apart({**given, "pictures": str(folder / "pictures"), "out": str(folder)})
-        return folder
-
-    return run
-
-
 def apart(given: dict[str, Any], *, step: int = 0, saving: bool = False) -> int:
     """`train` in a process of its own; dies in a step, if one is given. The exit code.
 
@@ -202,44 +181,37 @@ def apart(given: dict[str, Any], *, step: int = 0, saving: bool = False) -> int:
     return subprocess.run(command, check=False, timeout=300).returncode
 
 
-def _lora(rank: int) -> dict[str, int] | None:
-    return {"r": rank} if rank else None
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "saving", "rank"), [(2, True, 0), (3, False, 4)])
-def test_a_run_that_was_killed_goes_on_to_the_same_weights(
-    whole: Callable[[int], Path],
-    small: Checkpoint,
-    items: list[Item],
-    tmp_path: Path,
-    step: int,
-    saving: bool,
-    rank: int,
+def test_a_run_that_was_killed_twice_goes_on_to_the_same_weights(
+    small: Checkpoint, items: list[Item], tmp_path: Path
 ) -> None:
-    """To the last bit, and its store has each rollout that was learnt from once."""
+    """In mid-save, and after rollouts. To the last bit, and its store has each rollout that was learnt from
+    once. An adapter, as it has the most to bring back; SFT's kills are of whole weights too."""
     from safetensors.torch import load_file
 
-    given = {
-        "model": small.name,
-        "items": [item.model_dump(mode="json") for item in items],
-        "pictures": str(tmp_path / "pictures"),
-        "out": str(tmp_path),
-        "settings": EACH,
-        "lora": _lora(rank),
-    }
-    assert apart(given, step=step, saving=saving) == -signal.SIGKILL
-    assert [path.parent.name for path in tmp_path.glob("trainer/*/complete")] == [f"checkpoint-{step - 1}"]
-    assert apart({**given, "resume": True}) == 0
-    one, other = (load_file(path / "checkpoint" / "model.safetensors") for path in (whole(rank), tmp_path))
+    def given(out: str) -> dict[str, Any]:
+        return {
+            "model": small.name,
+            "items": [item.model_dump(mode="json") for item in items],
+            "pictures": str(tmp_path / out / "pictures"),
+            "out": str(tmp_path / out),
+            "settings": {"max_steps": 3, "save_strategy": "steps", "save_steps": 1},
+            "lora": {"r": 4},
+        }
+
+    killed, resumed = tmp_path / "killed", given("killed") | {"resume": True}
+    for step, saving, whole in ((2, True, 1), (3, False, 2)):
+        assert apart(resumed, step=step, saving=saving) == -signal.SIGKILL
+        assert [path.parent.name for path in killed.glob("trainer/*/complete")] == [f"checkpoint-{whole}"]
+    assert apart(resumed) == 0
+    assert apart(given("whole")) == 0
+    runs = (tmp_path / "whole", killed)
+    one, other = (load_file(path / "checkpoint" / "model.safetensors") for path in runs)
     assert all(one[name].equal(other[name]) for name in one)
-    kept = [
-        [stored.rewards for stored in EpisodeStore(path / "episodes").select()]
-        for path in (whole(rank), tmp_path)
-    ]
+    kept = [[stored.rewards for stored in EpisodeStore(path / "episodes").select()] for path in runs]
     assert kept[0] == kept[1]
     assert len(kept[0]) == 24
-    learnt = [[line["reward"] for line in metrics(path)] for path in (whole(rank), tmp_path)]
+    learnt = [[line["reward"] for line in metrics(path)] for path in runs]
     assert learnt[0] == learnt[1]
 
 
