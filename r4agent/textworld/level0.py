@@ -152,10 +152,12 @@ def _label(stage: Stage, frames: Frames, sign: Corners, style: Style, label: str
 
 def _style(rng: Random, width: int, fill: Colour) -> Style:
     """A face and a size that can be read in the source and not in the thumbnail."""
-    face = rng.choice(plain_fonts())
     tallest = HIDDEN * width / THUMBNAIL
-    fit = [size for size in range(10, 26) if READABLE <= face.cap_height(size) <= tallest]
-    return Style(face, rng.choice(fit), fill)
+    while True:
+        face = rng.choice(plain_fonts())
+        fit = [size for size in range(10, 26) if READABLE <= face.cap_height(size) <= tallest]
+        if fit:  # hinting may pass over the one height that is both
+            return Style(face, rng.choice(fit), fill)
 
 
 def _spot(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from r4agent.geometry import Box
-from r4agent.textworld import Clip, make_clip
+from r4agent.textworld import Clip, level0, make_clip
+from r4agent.textworld.fonts import BUILT_IN, Face, built_in
 from r4agent.textworld.level0 import COLOURS, SIGNS, panel
 
 SEEDS = range(12)
@@ -49,6 +50,17 @@ def test_text_is_too_small_for_a_thumbnail_and_large_enough_in_the_source(clip: 
     for text in clip.texts:
         assert text.height >= 10
         assert text.height * 448 / clip.size.width <= 3.6
+
+
+def test_a_face_that_has_no_fitting_size_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Roboto's capitals, hinted, are 9 pixels high or 11, and at 1280 pixels across they must be 10."""
+
+    class Odd(Face):
+        def cap_height(self, size: int) -> int:
+            return 9 if size < 14 else 12
+
+    monkeypatch.setattr(level0, "plain_fonts", lambda: (Odd("Odd", None, mono=False), built_in()))
+    assert {text.font for text in make_clip(0, 0).texts} == {BUILT_IN}
 
 
 def test_the_sign_lies_around_its_text_in_its_colour(clip: Clip) -> None:
