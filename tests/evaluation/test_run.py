@@ -243,7 +243,7 @@ def run_eval(*more: str) -> Iterator["subprocess.Popen[str]"]:
 def test_kill_9_loses_nothing_and_counts_nothing_twice(policies: Path, r4_home: Path, workers: str) -> None:
     """The main process alone is killed, at random moments; its workers must end by themselves."""
     rng, kills, promised = random.Random(workers), 0, set[str]()
-    while kills < 5:
+    while kills < 3:
         with run_eval("--workers", workers) as running:
             path = None
             until = time.monotonic() + 4 + 4 * rng.random()
