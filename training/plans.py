@@ -3,6 +3,8 @@
     deliberate      one kind of operation, used once or until the text is legible: frames, zoom, again
     compositional   several: zoom of a frame, zoom of a zoom, detail before a zoom, a wrong frame or a wrong
                     place looked at first and left
+    closer          a zoom on the board that a text stands on, then on the text: small steps, each of which
+                    can be foreseen from the picture before it, as a small student needs them
 
 Promises: a plan follows from the item, the pictures shown so far and a lot; the answer is not said before a
 picture showed it, and a wrong look shows nothing of it.
@@ -17,7 +19,7 @@ from langchain_core.messages import BaseMessage
 from r4agent.media.view import Picture, pictures_in
 from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, moment_of
 
-Kind = Literal["deliberate", "compositional"]
+Kind = Literal["deliberate", "compositional", "closer"]
 
 Plan = Callable[[Scene], Iterator[str]]
 """The replies to an item, one after another; `scene.pictures` has grown when the next is asked for."""
@@ -50,9 +52,7 @@ def frame_then_zoom(scene: Scene) -> Iterator[str]:
 
 def zoom_of_zoom(scene: Scene) -> Iterator[str]:
     picture = scene.holding()
-    yield scene.zoom(
-        f"Wanted: {scene.key}. It is in this part of {picture.name}.", picture, scene.around(picture, WIDE)
-    )
+    yield scene.zoom(_part(scene, picture), picture, scene.around(picture, WIDE))
     yield from _closer(scene)
 
 
@@ -77,9 +77,19 @@ def wrong_place(scene: Scene) -> Iterator[str]:
     yield scene.answer()
 
 
+def board_then_text(scene: Scene) -> Iterator[str]:
+    picture = scene.holding()
+    board = scene.board(picture)
+    yield scene.zoom(_part(scene, picture), picture, scene.near(board, picture))
+    picture = scene.holding()
+    yield scene.zoom(_here(scene, picture), picture, scene.near(scene.text(picture), picture))
+    yield scene.answer()
+
+
 PLANS: dict[Kind, tuple[Plan, ...]] = {
     "deliberate": (frames, zoom, again),
     "compositional": (frame_then_zoom, zoom_of_zoom, detail_then_zoom, wrong_frame, wrong_place),
+    "closer": (board_then_text,),
 }
 
 
@@ -107,6 +117,10 @@ def _closer(scene: Scene) -> Iterator[str]:
 
 def _small(scene: Scene) -> str:
     return f"Wanted: {scene.key}. Too small to read in the overview."
+
+
+def _part(scene: Scene, picture: Picture) -> str:
+    return f"Wanted: {scene.key}. It is in this part of {picture.name}."
 
 
 def _here(scene: Scene, picture: Picture) -> str:

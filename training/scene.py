@@ -19,6 +19,7 @@ from r4agent.media.view import Picture, View
 from r4agent.policy.extract import understand
 
 TIGHT, WIDE = (0.1, 0.5), (2.0, 4.0)  # margins around a text, in heights and widths of what it stands on
+NEAR = 0.75  # the margin of a box that can be foreseen, in heights of what stands in it
 TRIES = 50  # lots for a wrong place
 
 
@@ -107,6 +108,30 @@ class Scene:
             place.x0 - left * wide, place.y0 - top * high, place.x1 + right * wide, place.y1 + foot * high
         )
         inside = box.overlap(picture.view.region)
+        assert inside is not None
+        return inside
+
+    def text(self, picture: Picture) -> Box:
+        """Where the answer itself stands in a picture that holds it."""
+        span = self.span(picture.view)
+        assert span is not None  # of `holding` alone
+        box = span.source_box
+        assert box is not None
+        return box
+
+    def board(self, picture: Picture) -> Box:
+        """What the answer stands on. Unfit where the item does not know it."""
+        span = self.span(picture.view)
+        assert span is not None
+        place = self.place(span)
+        if place == span.source_box:
+            raise Unfit("it is not known what the text stands on")
+        return place
+
+    def near(self, box: Box, picture: Picture) -> Box:
+        """A box with room on each side, always as much, and no more than the picture has."""
+        room = NEAR * box.height
+        inside = box.grown(room, room).overlap(picture.view.region)
         assert inside is not None
         return inside
 

@@ -75,7 +75,7 @@ def save(trainer: Any, base: Checkpoint, folder: Path) -> Path:
                 )
             if isinstance(trainer.accelerator.unwrap_model(trainer.model), PeftModel):
                 _merge(base, draft)
-            _complete(draft, base)
+            complete(draft, base)
             shutil.rmtree(folder, ignore_errors=True)
             draft.rename(folder)
     PartialState().wait_for_everyone()
@@ -91,7 +91,7 @@ def _merge(base: Checkpoint, draft: Path) -> None:
     merged.save_pretrained(draft)
 
 
-def _complete(draft: Path, base: Checkpoint) -> None:
+def complete(draft: Path, base: Checkpoint) -> None:
     """Add what a checkpoint has beside its weights and config, as it was, and drop what the trainer adds."""
     for file in draft.iterdir():
         if file.name != "config.json" and not file.name.startswith("model"):

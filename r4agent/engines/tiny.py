@@ -68,7 +68,7 @@ def make_tiny(
     tokenizer = make_tokenizer(words=words)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(chat_template(family))
-    for name, value in _settings(family).items():
+    for name, value in settings(family).items():
         (folder / name).write_text(json.dumps(value, indent=2) + "\n")
     _save_weights(family, folder, tokenizer, seed, hidden, layers)
     return folder
@@ -160,7 +160,7 @@ CHAT_TEMPLATE = """\
 """
 
 
-def _settings(family: Family) -> dict[str, dict[str, Any]]:
+def settings(family: Family) -> dict[str, dict[str, Any]]:
     """The files beside config, weights and tokenizer.json, by name."""
     two = family == "qwen2_5_vl"
     least, most = (count * (PATCH[family] * MERGE) ** 2 for count in PICTURE_TOKENS)

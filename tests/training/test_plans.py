@@ -1,6 +1,7 @@
 """Plans: where they look, what they say, and what they don't say too early."""
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -39,7 +40,7 @@ def run(plan: Plan, needle: Needle, student: Checkpoint, seed: int = 0) -> Episo
     return Episode.read(graph.invoke(asked)["episode"])
 
 
-@pytest.mark.parametrize("plan", [*PLANS["deliberate"], *PLANS["compositional"]])
+@pytest.mark.parametrize("plan", [plan for kind in PLANS.values() for plan in kind])
 def test_every_plan_ends_with_the_answer_seen(plan: Plan, needle: Needle, student: Checkpoint) -> None:
     episode = run(plan, needle, student)
     made, text = looks(episode), needle.item.answers[0]
@@ -69,6 +70,27 @@ def test_a_zoom_of_a_zoom(needle: Needle, student: Checkpoint) -> None:
     first, second = calls(run(plans.zoom_of_zoom, needle, student))
     assert second["args"]["view"] == "v9"
     assert first["args"]["view"] == needle.right.name
+
+
+def test_a_board_then_its_text(needle: Needle, student: Checkpoint) -> None:
+    """With margins that are always the same, so that they can be learnt."""
+    board, text = (look.pictures[0].view.region for look in made(run(plans.board_then_text, needle, student)))
+    assert [board, text] == [
+        look.pictures[0].view.region for look in made(run(plans.board_then_text, needle, student, seed=1))
+    ]
+    inner = needle.item.evidence[0].source_box
+    outer = Box(*needle.item.meta["panel"])
+    assert inner is not None
+    assert board.overlap(outer) == outer
+    assert text.overlap(inner) == inner
+    assert board.overlap(text) == text
+    assert inner.height < text.height < board.height
+
+
+def test_a_board_must_be_known(needle: Needle, student: Checkpoint) -> None:
+    bare = replace(needle, item=needle.item.model_copy(update={"meta": {}}))
+    with pytest.raises(Unfit, match="stands on"):
+        run(plans.board_then_text, bare, student)
 
 
 def test_a_wrong_frame_is_left(needle: Needle, student: Checkpoint) -> None:

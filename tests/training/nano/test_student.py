@@ -1,0 +1,49 @@
+"""The student: an ordinary checkpoint, whose tokenizer knows the graph's own words."""
+
+from pathlib import Path
+
+import pytest
+
+from r4agent import MediaStore
+from r4agent.engines import Checkpoint
+from r4agent.evaluation import of_textworld
+from r4agent.training.nano.student import BUDGET, make_student, words
+from r4agent.training.rows import Row
+from r4agent.training.store import EpisodeStore
+from r4agent.training.trajectories import trajectories
+
+
+@pytest.fixture(scope="module")
+def rows(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """Trajectories of three questions of level 0."""
+    folder = tmp_path_factory.mktemp("taught")
+    out = EpisodeStore(folder / "data")
+    questions = of_textworld(0, 3, 5)
+    pictures = MediaStore(folder / "pictures")
+    assert trajectories(questions, student.name, out, "closer", budget=BUDGET, store=pictures).kept == 3
+    return [Row.of(stored.episode) for stored in out.select()]
+
+
+def test_an_episode_of_level_0_takes_some_hundreds_of_tokens(student: Checkpoint, rows: list[Row]) -> None:
+    """If the graph's words change, they must change in `words` too, or a shipped student hears bytes."""
+    for row in rows:
+        assert row.prompt < 260
+        assert len(row.ids) < 650
+        said = [student.tokenizer.id_to_token(ident) for ident in row.ids[: row.prompt]]
+        longest = max(len(run) for run in "".join("b" if len(s) == 1 else " " for s in said).split())
+        assert longest <= 8, said
+
+
+def test_every_word_is_a_token_and_text_comes_back(student: Checkpoint) -> None:
+    encode = student.tokenizer.encode
+    assert all(len(encode(word, add_special_tokens=False).ids) == 1 for word in words())
+    text = "[12, 255, 256] v3 says <|im_end|> Ω"
+    assert student.tokenizer.decode(encode(text).ids, skip_special_tokens=False) == text
+    assert student.token("<|im_end|>") not in encode(text).ids
+
+
+def test_the_same_seed_makes_the_same_student(student: Checkpoint, tmp_path: Path) -> None:
+    files = {path.name: path.read_bytes() for path in student.folder.iterdir()}
+    again = make_student(tmp_path / "again")
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == files
+    assert len(files["model.safetensors"]) < 26_000_000  # float32; half of that in bfloat16

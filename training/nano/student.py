@@ -1,0 +1,189 @@
+"""The student: the nano policy before it has learnt anything.
+
+    make_student("runs/nano/start")
+
+Promises: an ordinary Qwen2.5-VL checkpoint of six million parameters, random, that vLLM and transformers
+load. Its tokenizer has bytes, and a token for each run of text that the graph and its teacher always say the
+same, so that an episode of level 0 takes some hundreds of tokens, not thousands; any other text stays bytes.
+Does not: know anything. The nano curriculum teaches it.
+
+Three things are not as in Qwen's own: the vision tower attends over whole pictures, which are small here, and
+keys begin equal to queries in the first layers, so that like attends to like before anything is learnt.
+Without that, a model of this size finds which frame shows a colour only after far more questions.
+"""
+
+import json
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r4agent import protocol
+from r4agent.budget import Budget
+from r4agent.engines import cpu, tiny
+from r4agent.geometry import QWEN2_5_VL
+from r4agent.graphs.dialogue import signature
+from r4agent.textworld.level0 import ASK_COLOUR, ASK_LABEL, COLOURS, SIZES
+from r4agent.tools import TOOLS
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+HIDDEN, LAYERS, HEADS, GROUPS = 256, 4, 4, 2
+VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 192, 4, 6
+LIKE = 2  # layers whose keys begin equal to their queries
+
+BUDGET = Budget(turns=5, overview_images=8, overview_tokens=15, picture_tokens=32, images=16, new_tokens=400)
+"""What the nano policy is trained and asked with: an overview of 8 pictures of 140x84, closer ones of 32
+tokens."""
+
+CHARACTERS = string.digits + string.ascii_letters
+"""What stands on signs."""
+NUMBERS = 256  # of a box, in pixels of the picture; larger ones are spelt in two tokens
+NAMES = 16  # pictures
+
+SAID = (
+    "<think>Wanted: ",
+    ". It is in this part of ",
+    ". It is here in ",
+    ": look closer.</think>\n<tool_call>",
+    ".</think>\n<tool_call>",
+    '{"name": "zoom", "arguments": {"view": "',
+    '", "box": ',
+    "}}</tool_call>",
+    " shows it: ",
+    '.</think>\n<evidence>{"view": "',
+    "}</evidence><answer>",
+    "</answer>",
+)
+"""What every taught reply says, between what differs."""
+
+
+def make_student(folder: str | Path, *, seed: int = 0) -> Path:
+    """Write the checkpoint into `folder`; returns it. The same seed gives the same weights."""
+    cpu.prepare()
+    import torch
+    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = make_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "chat_template.jinja").write_text(tiny.chat_template("qwen2_5_vl"))
+    for name, value in tiny.settings("qwen2_5_vl").items():
+        (folder / name).write_text(json.dumps(value, indent=2) + "\n")
+    ids: dict[str, int] = tokenizer.get_vocab()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**_config(ids)))
+    _liken(model)
+    ends = [ids["<|im_end|>"], ids["<|endoftext|>"]]
+    model.generation_config = GenerationConfig(
+        eos_token_id=ends, pad_token_id=ids["<|endoftext|>"], do_sample=False
+    )
+    model.save_pretrained(folder)
+    return folder
+
+
+def make_tokenizer() -> "Tokenizer":
+    """Bytes, Qwen's special tokens and tags, then the runs of text of `words`."""
+    from tokenizers import AddedToken
+
+    tokenizer = tiny.make_tokenizer()
+    known = tokenizer.get_vocab()
+    tokenizer.add_tokens(
+        [AddedToken(word, special=False, normalized=False) for word in words() if word not in known]
+    )
+    return tokenizer
+
+
+def words() -> tuple[str, ...]:
+    """Every run of text that is one token."""
+    sizes = [f"{size}" for size in SIZES]
+    asked = [part for ask in (*ASK_COLOUR, *ASK_LABEL) for part in ask.split("{}") if part]
+    return (
+        *_system(),
+        "system\n",
+        "user\n",
+        "assistant\n",
+        "\n<tool_response>\n",
+        "\n</tool_response>",
+        *(f" s, {size} pixels, " for size in sizes),
+        *(f", source [0, 0, {size.width}, {size.height}], shown " for size in SIZES),
+        " frames",
+        "a video of ",
+        "] frame ",
+        " at ",
+        " s, source ",
+        "], shown ",
+        "Question: ",
+        *asked,
+        *COLOURS,
+        *SAID,
+        *(f"v{number}" for number in range(1, NAMES + 1)),
+        *(f"{before}{number}" for before in ("[", ", ") for number in range(NUMBERS)),
+    )
+
+
+def _system() -> list[str]:
+    """The runs of the system message between what differs from run to run."""
+    mark = "\0"
+    text = protocol.RUMINATE.format(
+        media=mark,
+        tools="\n".join(json.dumps(signature(name, arguments)) for name, arguments in TOOLS.items()),
+        space=protocol.BOX_SPACES[QWEN2_5_VL.space],
+        turns=mark,
+        images=mark,
+    )
+    return text.split(mark)
+
+
+def _config(ids: dict[str, int]) -> dict[str, Any]:
+    whole = 112 * 100  # a window that holds any picture
+    return {
+        "text_config": {
+            "vocab_size": len(ids),
+            "hidden_size": HIDDEN,
+            "intermediate_size": 3 * HIDDEN,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": HEADS,
+            "num_key_value_heads": GROUPS,
+            "max_position_embeddings": 8192,
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 300.0, "mrope_section": [2, 15, 15]},
+            "bos_token_id": None,
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+        },
+        "vision_config": {
+            "depth": VISION_LAYERS,
+            "hidden_size": VISION_HIDDEN,
+            "intermediate_size": 512,
+            "num_heads": VISION_HEADS,
+            "out_hidden_size": HIDDEN,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "window_size": whole,
+            "fullatt_block_indexes": list(range(VISION_LAYERS)),
+        },
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+        "tie_word_embeddings": True,
+        "dtype": "float32",
+    }
+
+
+def _liken(model: Any) -> None:
+    """Make the keys of the first layers their queries: those of the first head of each group."""
+    import torch
+
+    with torch.no_grad():
+        for layer in model.model.language_model.layers[:LIKE]:
+            attention = layer.self_attn
+            wide = attention.head_dim
+            queries = attention.q_proj.weight.view(GROUPS, -1, HIDDEN)
+            attention.k_proj.weight.copy_(queries[:, :wide].reshape(-1, HIDDEN))
+            attention.q_proj.bias.zero_()
+            attention.k_proj.bias.zero_()
