@@ -17,7 +17,7 @@ from typing import Literal
 from langchain_core.messages import BaseMessage
 
 from r4agent.media.view import Picture, pictures_in
-from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, moment_of
+from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, moment_of, roomy
 
 Kind = Literal["deliberate", "compositional", "closer"]
 
@@ -79,10 +79,10 @@ def wrong_place(scene: Scene) -> Iterator[str]:
 
 def board_then_text(scene: Scene) -> Iterator[str]:
     picture = scene.holding()
-    board = scene.board(picture)
-    yield scene.zoom(_part(scene, picture), picture, scene.near(board, picture))
+    board = roomy(scene.board(picture), picture.view.region)
+    yield scene.zoom(_part(scene, picture), picture, board)
     picture = scene.holding()
-    yield scene.zoom(_here(scene, picture), picture, scene.near(scene.text(picture), picture))
+    yield scene.zoom(_here(scene, picture), picture, roomy(scene.text(picture), picture.view.region))
     yield scene.answer()
 
 

@@ -86,16 +86,8 @@ class Scene:
         raise Unfit("the text is too small in every picture")
 
     def written(self, box: Box, view: View) -> list[float]:
-        """A source box as the student writes it over a picture of this view: whole numbers, except where the
-        space is fractions."""
-        inside = box.overlap(view.region)
-        if inside is None:
-            raise Unfit("the picture holds nothing of the place")
-        mine = convert(inside, self.profile.space, region=view.region, shown=view.size)
-        if self.profile.space == "unit":
-            return [round(v, 4) for v in mine.corners]
-        x0, y0, x1, y1 = mine.corners
-        return [int(x0), int(y0), -int(-x1 // 1), -int(-y1 // 1)]  # outward: no part of the text is lost
+        """A source box as the student writes it over a picture of this view."""
+        return written(box, view, self.profile)
 
     def around(self, picture: Picture, margin: tuple[float, float]) -> Box:
         """The place in a picture with a margin drawn by lot: a student's boxes will not be exact either."""
@@ -114,26 +106,15 @@ class Scene:
     def text(self, picture: Picture) -> Box:
         """Where the answer itself stands in a picture that holds it."""
         span = self.span(picture.view)
-        assert span is not None  # of `holding` alone
-        box = span.source_box
-        assert box is not None
+        box = span.source_box if span else None
+        assert box is not None  # of `holding` alone
         return box
 
     def board(self, picture: Picture) -> Box:
         """What the answer stands on. Unfit where the item does not know it."""
-        span = self.span(picture.view)
-        assert span is not None
-        place = self.place(span)
-        if place == span.source_box:
+        if self.item.meta.get("panel") is None:
             raise Unfit("it is not known what the text stands on")
-        return place
-
-    def near(self, box: Box, picture: Picture) -> Box:
-        """A box with room on each side, always as much, and no more than the picture has."""
-        room = NEAR * box.height
-        inside = box.grown(room, room).overlap(picture.view.region)
-        assert inside is not None
-        return inside
+        return self.text(picture).hull(Box(*self.item.meta["panel"]))
 
     def moment(self) -> float:
         """A moment, or a page, at which the answer stands there: that of a picture if there is one, since a
@@ -163,6 +144,28 @@ class Scene:
             if box.overlap(right) is None and box.overlap(self.place(span)) is None:
                 return box
         raise Unfit("the answer fills the picture: there is no wrong place")
+
+
+def roomy(box: Box, within: Box) -> Box:
+    """A source box with NEAR room on each side, always as much, and no more than there is."""
+    room = NEAR * box.height
+    inside = box.grown(room, room).overlap(within)
+    if inside is None:
+        raise Unfit("the picture holds nothing of the place")
+    return inside
+
+
+def written(box: Box, view: View, profile: ModelProfile) -> list[float]:
+    """A source box over a picture of this view, in the profile's space: whole numbers, except where the
+    space is fractions."""
+    inside = box.overlap(view.region)
+    if inside is None:
+        raise Unfit("the picture holds nothing of the place")
+    mine = convert(inside, profile.space, region=view.region, shown=view.size)
+    if profile.space == "unit":
+        return [round(v, 4) for v in mine.corners]
+    x0, y0, x1, y1 = mine.corners
+    return [int(x0), int(y0), -int(-x1 // 1), -int(-y1 // 1)]  # outward: no part of the text is lost
 
 
 def moment_of(view: View) -> float:

@@ -13,6 +13,7 @@ Does not: know anything. Its replies are noise, but the same noise on every engi
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -63,14 +64,27 @@ def make_tiny(
         raise UsageError(f"family {family!r}: must be one of {', '.join(PATCH)}")
     if hidden < HEAD or hidden % HEAD or layers < 1:
         raise UsageError(f"hidden {hidden}, layers {layers}: must be a multiple of {HEAD}, and at least 1")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(words=words)
+    config = _config(family, tokenizer.get_vocab(), hidden, layers)
+    return write(family, Path(folder), tokenizer, config, seed)
+
+
+def write(
+    family: Family,
+    folder: Path,
+    tokenizer: "Tokenizer",
+    config: dict[str, Any],
+    seed: int,
+    change: Callable[[Any], None] = lambda model: None,
+) -> Path:
+    """Write a checkpoint of random weights with this config and tokenizer, and all the files that Qwen's own
+    have. change: is given the model before it is saved. Returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(chat_template(family))
-    for name, value in settings(family).items():
+    for name, value in _settings(family).items():
         (folder / name).write_text(json.dumps(value, indent=2) + "\n")
-    _save_weights(family, folder, tokenizer, seed, hidden, layers)
+    _save_weights(family, folder, tokenizer.get_vocab(), config, seed, change)
     return folder
 
 
@@ -160,7 +174,7 @@ CHAT_TEMPLATE = """\
 """
 
 
-def settings(family: Family) -> dict[str, dict[str, Any]]:
+def _settings(family: Family) -> dict[str, dict[str, Any]]:
     """The files beside config, weights and tokenizer.json, by name."""
     two = family == "qwen2_5_vl"
     least, most = (count * (PATCH[family] * MERGE) ** 2 for count in PICTURE_TOKENS)
@@ -191,7 +205,12 @@ def settings(family: Family) -> dict[str, dict[str, Any]]:
 
 
 def _save_weights(
-    family: Family, folder: Path, tokenizer: "Tokenizer", seed: int, hidden: int, layers: int
+    family: Family,
+    folder: Path,
+    ids: dict[str, int],
+    config: dict[str, Any],
+    seed: int,
+    change: Callable[[Any], None],
 ) -> None:
     cpu.prepare()
     try:
@@ -204,11 +223,10 @@ def _save_weights(
         if family == "qwen2_5_vl"
         else (transformers.Qwen3VLConfig, transformers.Qwen3VLForConditionalGeneration)
     )
-    ids: dict[str, int] = tokenizer.get_vocab()
-    config = config_class(**_config(family, ids, len(ids), hidden, layers))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = model_class(config)
+        model = model_class(config_class(**config))
+    change(model)
     ends = [ids["<|im_end|>"], ids["<|endoftext|>"]]  # as Qwen's own generation config
     model.generation_config = transformers.GenerationConfig(
         eos_token_id=ends, pad_token_id=ids["<|endoftext|>"], do_sample=False
@@ -216,7 +234,7 @@ def _save_weights(
     model.save_pretrained(folder)
 
 
-def _config(family: Family, ids: dict[str, int], vocab: int, hidden: int, layers: int) -> dict[str, Any]:
+def _config(family: Family, ids: dict[str, int], hidden: int, layers: int) -> dict[str, Any]:
     heads = hidden // HEAD
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
     vision: dict[str, Any] = {
@@ -237,7 +255,7 @@ def _config(family: Family, ids: dict[str, int], vocab: int, hidden: int, layers
         vision |= {"num_position_embeddings": 256, "deepstack_visual_indexes": [0]}
     return {
         "text_config": {
-            "vocab_size": vocab,
+            "vocab_size": len(ids),
             "hidden_size": hidden,
             "intermediate_size": 3 * hidden,
             "num_hidden_layers": layers,
@@ -253,13 +271,20 @@ def _config(family: Family, ids: dict[str, int], vocab: int, hidden: int, layers
             "pad_token_id": ids["<|endoftext|>"],
         },
         "vision_config": vision,
+        **picture_tokens(ids),
+        "tie_word_embeddings": False,
+        "initializer_range": SPREAD,
+        "dtype": "float32",
+    }
+
+
+def picture_tokens(ids: dict[str, int]) -> dict[str, int]:
+    """What a config says of the tokens around a picture."""
+    return {
         "image_token_id": ids["<|image_pad|>"],
         "video_token_id": ids["<|video_pad|>"],
         "vision_start_token_id": ids["<|vision_start|>"],
         "vision_end_token_id": ids["<|vision_end|>"],
-        "tie_word_embeddings": False,
-        "initializer_range": SPREAD,
-        "dtype": "float32",
     }
 
 

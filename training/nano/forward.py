@@ -33,7 +33,7 @@ class Pass:
 
 
 class Forward:
-    """Over one model's weights. patch, merge: as its config has them."""
+    """Over one model's weights."""
 
     def __init__(self, model: Any) -> None:
         self.vision = model.model.visual

@@ -1,8 +1,8 @@
 """What the nano policy learns by: the loss of what it says, and helps on its inner layers.
 
 Promises: `said` is cross-entropy over the learnt tokens, but that the number of an edge may be a pixel or two
-off for part of the credit. The helps are of use while a small model does not yet attend to the right place;
-SFT and GRPO have none of them:
+off for part of the credit. The helps make a small model attend to the right place, which it finds by itself
+only after far more samples; SFT and GRPO have none of them:
     looked      one head of one layer attends to the image tokens that the next token is read from
     recalled    in the layer before it, that head attends to the word for what is sought
     carried     these image tokens can say, half way up, what is to be read from them: a name, an edge
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from r4agent.engines import Checkpoint
 from r4agent.training.nano.forward import Forward, Pass
-from r4agent.training.nano.pool import NAMES
+from r4agent.training.nano.pool import HUES
+from r4agent.training.nano.script import EDGES, Batch
 from r4agent.training.nano.student import CHARACTERS, HIDDEN, NUMBERS, VISION_HIDDEN
-from r4agent.training.nano.tasks import EDGES, Batch
 
 LAYER, HEAD = 2, 0  # of the attention that is taught where to look
 HALF = 1  # the layer after which an image token is to know what it shows
@@ -33,12 +33,12 @@ SIDE = 32  # tokens that a picture may be long
 
 class Helps(nn.Module):  # type: ignore[misc]
     """Heads that are thrown away when school is over. numbers: ids of the tokens of an edge, (2, NUMBERS),
-    the left one's first. colours: of the token for no colour and of the colours' words. near: credit for a
+    the left one's first. hues: of the token for no colour and of the colours' words. credit: for a
     number, (NUMBERS, NUMBERS)."""
 
     numbers: Tensor
-    colours: Tensor
-    near: Tensor
+    hues: Tensor
+    credit: Tensor
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
@@ -48,16 +48,16 @@ class Helps(nn.Module):  # type: ignore[misc]
             nn.init.eye_(linear.weight)
         self.place = nn.ModuleList([nn.Linear(HIDDEN, 2 * SIDE) for _ in range(2)])
         numbers = [[checkpoint.token(f"{before}{n}") for n in range(NUMBERS)] for before in ("[", ", ")]
-        colours = [checkpoint.token(word) for word in ("<|vision_start|>", *NAMES)]
+        hues = [checkpoint.token(word) for word in ("<|vision_start|>", *HUES)]
         apart = torch.arange(NUMBERS)[:, None] - torch.arange(NUMBERS)
         near = torch.exp(-(apart**2) / 2.0)
         self.register_buffer("numbers", torch.tensor(numbers), persistent=False)
-        self.register_buffer("colours", torch.tensor(colours), persistent=False)
-        self.register_buffer("near", near / near.sum(1, keepdim=True), persistent=False)
+        self.register_buffer("hues", torch.tensor(hues), persistent=False)
+        self.register_buffer("credit", near / near.sum(1, keepdim=True), persistent=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Run:
     """What a batch gives. first: the layer half way up of the rows with pictures. half: the same in which
     the image tokens of the looks stand, (B, S, H). tokens, patches: of the pictures, a tensor for each
     size."""
@@ -69,25 +69,25 @@ class Seen:
     patches: list[Tensor]
 
 
-def see(forward: Forward, batch: Batch) -> Seen:
+def run(forward: Forward, batch: Batch) -> Run:
     """A batch through the model, after what it goes on from."""
     first = batch.before or batch
     patches, tokens = forward.see(first.pictures)
     image = forward.image_token
     start = forward.read(forward.embed(first.ids, tokens, image), first.places, look=first is batch)
     if first is batch:
-        return Seen(start, start.layers[HALF], start.layers[HALF], tokens, patches)
+        return Run(start, start.layers[HALF], start.layers[HALF], tokens, patches)
     times = len(batch.ids) // len(first.ids)
     cache = [(k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)) for k, v in start.cache]
     x = forward.embed(batch.ids, [], image).to(tokens[0].dtype)
     done = forward.read(x, batch.places, cache, look=True)
     half = start.layers[HALF]
-    return Seen(done, half, half.repeat_interleave(times, 0), tokens, patches)
+    return Run(done, half, half.repeat_interleave(times, 0), tokens, patches)
 
 
 def learn(forward: Forward, helps: Helps, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch with its helps, each of them, and the share of learnt tokens that would be said."""
-    seen = see(forward, batch)
+    seen = run(forward, batch)
     loss, right = said(forward, helps, batch, seen.done)
     parts = {"looked": looked(batch, seen.done)}
     if any(what != "letter" for _, _, what, _ in batch.looks):
@@ -116,7 +116,7 @@ def said(forward: Forward, helps: Helps, batch: Batch, done: Pass) -> tuple[Tens
         number = (wanted[:, None] == group).nonzero(as_tuple=True)
         if len(number[0]):
             logp = logits[number[0]].log_softmax(-1)[:, group]
-            loss = loss.index_put((number[0],), -(helps.near[number[1]] * logp).sum(-1))
+            loss = loss.index_put((number[0],), -(helps.credit[number[1]] * logp).sum(-1))
     return loss.mean(), logits.argmax(-1) == wanted
 
 
@@ -135,7 +135,7 @@ def recalled(batch: Batch, done: Pass) -> Tensor:
     weights = done.attention[LAYER - 1][:, HEAD].float()
     first = weights.shape[-1] - weights.shape[-2]  # of the row, after what it goes on from
     rows, at = [look[0] for look in batch.looks], [look[1] for look in batch.looks]
-    words = [first + (batch.wanted[row] or 0) for row in rows]
+    words = [first + wanted for row in rows if (wanted := batch.wanted[row]) is not None]
     return -(weights[rows, at, words] + 1e-6).log().mean()
 
 
@@ -155,11 +155,11 @@ def carried(forward: Forward, helps: Helps, batch: Batch, half: Tensor) -> Tenso
             group = helps.numbers[0 if what == "left" else 1]
             number = (wanted[:, None] == group).int().argmax(-1)
             logp = logits[:, group].log_softmax(-1)
-            parts.append(-(helps.near[number] * logp).sum(-1).mean())
+            parts.append(-(helps.credit[number] * logp).sum(-1).mean())
     return torch.stack(parts).mean()
 
 
-def placed(forward: Forward, helps: Helps, batch: Batch, seen: Seen) -> Tensor:
+def placed(forward: Forward, helps: Helps, batch: Batch, seen: Run) -> Tensor:
     """How well image tokens can say where in their picture they are. batch: the rows with the pictures."""
     at = batch.ids == forward.image_token
     rows, columns = ((batch.places[n] - batch.places[0])[at] for n in (1, 2))
@@ -173,7 +173,7 @@ def placed(forward: Forward, helps: Helps, batch: Batch, seen: Seen) -> Tensor:
 
 def hued(forward: Forward, helps: Helps, tokens: Tensor, hues: Tensor) -> Tensor:
     """How well tokens (…, H) can say which colour they show."""
-    words = forward.embedding[helps.colours].to(tokens.dtype)
+    words = forward.embedding[helps.hues].to(tokens.dtype)
     logits = F.linear(_unit(tokens), words).float()
     return F.cross_entropy(logits.flatten(0, -2), hues.flatten(), weight=_rare(len(words)))
 
@@ -183,42 +183,6 @@ def spelt(helps: Helps, patches: list[Tensor], letters: list[Tensor]) -> Tensor:
     logits = helps.spell(torch.cat([patch.flatten(0, 1) for patch in patches])).float()
     wanted = torch.cat([one.flatten() for one in letters])
     return F.cross_entropy(logits, wanted, weight=_rare(logits.shape[-1]))
-
-
-def whole(forward: Forward, batch: Batch) -> float:
-    """The share of rows whose learnt tokens would all be said, one after another."""
-    wrong = {row for row, _, _, right in _guesses(forward, batch) if not right}
-    return 1 - len(wrong) / len(batch.ids)
-
-
-def named(forward: Forward, batch: Batch) -> float:
-    """The share of rows that would name the right picture first."""
-    first: dict[int, bool] = {}
-    names = {(row, at + 1) for row, at, what, _ in batch.looks if what == "name"}
-    for row, at, _, right in _guesses(forward, batch):
-        if (row, at) in names:
-            first.setdefault(row, right)
-    return sum(first.values()) / len(first)
-
-
-def near(forward: Forward, helps: Helps, batch: Batch, pixels: int) -> float:
-    """The share of rows whose box would be at most so far off at each edge, the edges before it given."""
-    worst: dict[int, int] = {}
-    number = {int(ident): n for group in helps.numbers for n, ident in enumerate(group)}
-    edges = {(row, at + 1) for row, at, what, _ in batch.looks if what in EDGES}
-    for row, at, guess, _ in _guesses(forward, batch):
-        if (row, at) in edges:
-            off = abs(number.get(guess, NUMBERS) - number[int(batch.ids[row, at])])
-            worst[row] = max(worst.get(row, 0), off)
-    return sum(off <= pixels for off in worst.values()) / len(worst)
-
-
-def _guesses(forward: Forward, batch: Batch) -> list[tuple[int, int, int, bool]]:
-    """Of each learnt token: its row and place, the id that would be said, and whether that is right."""
-    rows, at = batch.learnt.nonzero(as_tuple=True)
-    guess = forward.logits(see(forward, batch).done.hidden[rows, at - 1]).argmax(-1)
-    right = guess == batch.ids[rows, at]
-    return list(zip(rows.tolist(), at.tolist(), guess.tolist(), right.tolist(), strict=True))
 
 
 def _rare(classes: int) -> Tensor:

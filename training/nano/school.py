@@ -1,20 +1,25 @@
 """School: what the student learns before it has ever seen an episode.
 
-    torchrun --nproc-per-node 2 -m r4agent.training.nano.school START OUT --minutes 90
+    torchrun --nproc-per-node 2 -m r4agent.training.nano.school START OUT --minutes 60
 
 Promises: reading, locating and binding are learnt at once, so that none is forgotten: of several processes
-the first reads, the others bind and locate, and each step's gradients are the mean of all. A run that was
-killed goes on from its last save with other samples. How it does on held-out seeds, and typefaces that it
-has never seen, goes to OUT/scores.jsonl; what comes of it is an ordinary checkpoint, OUT/checkpoint.
+the first reads, the others bind and locate, and each step's gradients are the mean of all; one alone takes
+turns. A run that was killed goes on from its last save, with other samples. Scores on clips and typefaces
+that are never trained on go to OUT/scores.jsonl; what comes of it is an ordinary checkpoint, OUT/checkpoint.
 Does not: make episodes. SFT on those, as of any model, comes next in the curriculum.
 """
 
 import argparse
+import fcntl
+import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -30,19 +35,21 @@ from torch import Tensor  # noqa: E402
 from transformers import Qwen2_5_VLForConditionalGeneration  # noqa: E402
 
 from r4agent.engines import Checkpoint  # noqa: E402
-from r4agent.training.nano import losses, pool, tasks  # noqa: E402
+from r4agent.errors import MissingError, UsageError  # noqa: E402
+from r4agent.textworld.fonts import plain_fonts  # noqa: E402
+from r4agent.training.nano import losses, scores, tasks  # noqa: E402
 from r4agent.training.nano.forward import Forward  # noqa: E402
 from r4agent.training.nano.losses import Helps  # noqa: E402
+from r4agent.training.nano.pool import Pool, draw  # noqa: E402
 from r4agent.training.nano.signs import signs  # noqa: E402
 from r4agent.training.nano.student import BUDGET  # noqa: E402
 from r4agent.training.weights import complete  # noqa: E402
 
-HELD = ("Carlito", "Hack", "Inter", "Liberation Serif", "Open Sans")
-"""Families of typefaces that are never trained on."""
-HELD_SEED = 1_900_000_000
-"""Clips from here on are for scores; those of worlds 0 to 1899, which `r4 eval` asks about, come before."""
-SEED = 2_000_000_000
-"""Clips from here on are trained on."""
+HELD = ("Caladea", "Cantarell", "Fira", "Inter", "Roboto")
+"""Families of typefaces that are never trained on, nor any that was drawn after them."""
+SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
+"""The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` and `r4
+trajectories` ask about, come before."""
 
 READ, BIND, LOCATE = 64, 32, 24  # rows a step
 TELL, SCORE = 25, 500  # steps
@@ -50,45 +57,44 @@ TELL, SCORE = 25, 500  # steps
 
 @dataclass
 class School:
-    """A student with what it learns by, and where its samples come from."""
+    """A student with what it learns by, and where its samples come from. held: of the scores."""
 
     checkpoint: Checkpoint
     model: Any
     helps: Helps
     crops: tasks.Crops
-    frames: tasks.Frames
+    videos: tasks.Videos
+    held: Pool
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [*self.model.parameters(), *self.helps.parameters()]
 
     def loss(self, task: str) -> tuple[Tensor, dict[str, float]]:
         """Of one batch of a task, and what there is to tell of it."""
-        forward = Forward(self.model)
         match task:
             case "read":
                 batch = tasks.read(self.checkpoint, self.crops, READ)
             case "locate":
                 batch = tasks.locate(self.checkpoint, self.crops, LOCATE)
             case _:
-                batch = tasks.bind(self.checkpoint, self.frames, BIND)
-        return losses.learn(forward, self.helps, batch)
+                batch = tasks.bind(self.checkpoint, self.videos, BIND)
+        return losses.learn(Forward(self.model), self.helps, batch)
 
-    def scores(self, n: int = 256) -> dict[str, float]:
-        """Of held-out clips. read: the share of texts that are read whole, in known and in unknown typefaces.
-        frame: of questions whose frame is named. board, text: of boxes at most three pixels off at any
-        edge."""
-        with torch.no_grad():
-            told = self._scores(Forward(self.model), n)
-        return {key: round(value, 4) for key, value in told.items()}
-
-    def _scores(self, forward: Forward, n: int) -> dict[str, float]:
-        told: dict[str, float] = {}
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def score(self, n: int = 256) -> dict[str, float]:
+        """Of held-out clips. read: texts that are read whole, in known and in unknown typefaces. frame:
+        questions whose frame is named. board, text: boxes at most three pixels off at any edge."""
+        forward, told = Forward(self.model), {}
         for name, fits in (("read", known), ("read, unknown typefaces", unknown)):
-            found = tasks.Crops(signs(count(HELD_SEED), fits), BUDGET, Random(1), reuse=1)
-            told[name] = losses.whole(forward, tasks.read(self.checkpoint, found, n))
-        found = tasks.Crops(signs(count(HELD_SEED), unknown), BUDGET, Random(2), reuse=1)
-        told["text"] = losses.near(forward, self.helps, tasks.locate(self.checkpoint, found, n), 3)
-        batch = tasks.bind(self.checkpoint, self.frames.others(), n)
-        told["frame"] = losses.named(forward, batch)
-        told["board"] = losses.near(forward, self.helps, batch, 3)
-        return told
+            crops = tasks.Crops(signs(count(SCORED), fits), BUDGET, Random(1), reuse=1)
+            told[name] = scores.whole(forward, tasks.read(self.checkpoint, crops, n))
+        crops = tasks.Crops(signs(count(SCORED), unknown), BUDGET, Random(2), reuse=1)
+        told["text"] = scores.close(forward, self.helps, tasks.locate(self.checkpoint, crops, n), 3)
+        batch = tasks.bind(self.checkpoint, tasks.Videos(self.held, Random(3)), n)
+        told["frame"] = scores.named(forward, batch)
+        told["board"] = scores.close(forward, self.helps, batch, 3)
+        return {key: round(value, 4) for key, value in told.items()}
 
 
 def known(font: str) -> bool:
@@ -100,33 +106,33 @@ def unknown(font: str) -> bool:
 
 
 def task_of(rank: int, world: int, step: int) -> str:
-    """What a process does in a step. One alone does each in turn."""
+    """What a process does in a step."""
     if world == 1:
         return ("read", "bind", "read", "locate")[step % 4]
-    return "read" if rank == 0 else ("bind", "bind", "locate")[step % 3]
+    return "read" if rank == 0 else ("bind", "locate")[step % 2]
 
 
 @dataclass
-class Term:
-    """One run of school. minutes: how long it is to last in all, however often it is begun. before: how long
-    it had lasted when this process began, at `started`."""
+class Progress:
+    """How far a run is. minutes: how long it takes in all, however often it is begun; taken: how long it had
+    taken when this process began, at `since`. start: a digest of what it began with."""
 
     out: Path
     minutes: float
     rate: float
+    start: str
     optimizer: torch.optim.Optimizer
     step: int = 0
-    before: float = 0.0
-    started: float = 0.0
+    taken: float = 0.0
+    since: float = 0.0
 
-    @property
-    def lasted(self) -> float:
+    def elapsed(self) -> float:
         """Minutes."""
-        return self.before + (time.monotonic() - self.started) / 60
+        return self.taken + (time.monotonic() - self.since) / 60
 
     def share(self) -> float:
-        """Of the term, as the first process has it: all must end after the same step."""
-        share = torch.tensor(self.lasted / self.minutes)
+        """Of the whole, as the first process has it: all must end after the same step."""
+        share = torch.tensor(self.elapsed() / self.minutes)
         if dist.is_initialized():
             dist.broadcast(share, 0)
         return float(share)
@@ -137,45 +143,50 @@ class Term:
             "model": school.model.state_dict(),
             "helps": school.helps.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "start": self.start,
             "step": self.step,
-            "lasted": self.lasted,
+            "taken": self.elapsed(),
         }
-        part = self.out / "state.part"
-        torch.save(state, part)
-        part.replace(self.out / "state.pt")
+        draft = self.out / "state.part"
+        with draft.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.out / "state.pt")
 
     def resume(self, school: School) -> None:
+        """Go on from the last save, if there is one. UsageError where that began with another student."""
         path = self.out / "state.pt"
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
+        if state["start"] != self.start:
+            raise UsageError(f"{self.out}: was begun with another student; give another folder, or delete it")
         school.model.load_state_dict(state["model"])
         school.helps.load_state_dict(state["helps"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.before = state["step"], state["lasted"]
+        self.step, self.taken = state["step"], state["taken"]
 
 
-def attend(school: School, term: Term) -> Iterator[dict[str, Any]]:
-    """Steps until the term is over; yields what there is to tell of each. The learning rate rises for 60
-    steps and falls to nothing: much of what is learnt arrives as it falls."""
-    rank = dist.get_rank() if dist.is_initialized() else 0
-    world = dist.get_world_size() if dist.is_initialized() else 1
-    parameters = [*school.model.parameters(), *school.helps.parameters()]
-    term.started = time.monotonic()
-    while (share := term.share()) < 1:
-        task = task_of(rank, world, term.step)
+def train(school: School, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Steps until the time is up; yields what there is to tell of each. The learning rate rises for 60 steps
+    and falls to nothing: much of what is learnt arrives as it falls."""
+    rank, world = _rank(), dist.get_world_size() if dist.is_initialized() else 1
+    progress.since = time.monotonic()
+    while (share := progress.share()) < 1:
+        task = task_of(rank, world, progress.step)
         with torch.autocast("cpu", torch.bfloat16):
             loss, told = school.loss(task)
         loss.backward()
         if world > 1:
-            average(parameters)
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for group in term.optimizer.param_groups:
-            group["lr"] = term.rate * min(1, (term.step + 1) / 60) * (1 - share)
-        term.optimizer.step()
-        term.optimizer.zero_grad(set_to_none=True)
-        term.step += 1
-        yield {"step": term.step, "minutes": round(term.lasted, 2), "task": task, **told}
+            average(school.parameters)
+        torch.nn.utils.clip_grad_norm_(school.parameters, 1.0)
+        for group in progress.optimizer.param_groups:
+            group["lr"] = progress.rate * min(1, (progress.step + 1) / 60) * (1 - share)
+        progress.optimizer.step()
+        progress.optimizer.zero_grad(set_to_none=True)
+        progress.step += 1
+        yield {"step": progress.step, "minutes": round(progress.elapsed(), 2), "task": task, **told}
 
 
 def average(parameters: list[Tensor]) -> None:
@@ -187,62 +198,100 @@ def average(parameters: list[Tensor]) -> None:
         p.grad = part.view_as(p)
 
 
-def graduate(school: School, folder: Path) -> Path:
-    """The ordinary checkpoint that comes of it, without the helps."""
-    school.model.save_pretrained(folder)
-    complete(folder, school.checkpoint)
+def export(school: School, folder: Path) -> Path:
+    """The ordinary checkpoint that comes of it, without the helps. It appears only when whole."""
+    draft = folder.with_name(f".{folder.name}")
+    school.model.save_pretrained(draft)
+    complete(draft, school.checkpoint)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
     return folder
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m r4agent.training.nano.school", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("start", help="a folder that make_student wrote, or a checkpoint that came of it")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
-    parser.add_argument("--frames", type=Path, help="the folder of the pool, else OUT/frames")
-    parser.add_argument("--clips", type=int, default=2500, help="of whose frames the pool is made")
-    parser.add_argument("--save", type=int, default=100, help="steps from one save to the next")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)  # the helps are to begin as the same in each process
-    rank = int(os.environ.get("RANK", "0"))
-    if "RANK" in os.environ:
-        dist.init_process_group("gloo")
-    given.out.mkdir(parents=True, exist_ok=True)
-    frames = given.frames or given.out / "frames"
-    if rank == 0:
-        for done in pool.build(frames, given.clips, SEED - given.clips, BUDGET):
-            print(f"{done} clips of {given.clips} drawn", flush=True)
+def enter(start: str, out: Path, frames: Path, clips: int) -> School:
+    """A school for a student, its frames drawn. Raises MissingError where typefaces are missing."""
+    for fits, which in ((known, "to train on"), (unknown, "to score with")):
+        if not any(fits(face.name) for face in plain_fonts()):
+            raise MissingError(f"no typefaces {which}: of {', '.join(HELD)} and others, install some of each")
+    wanted = {FRAMES: clips, SCORED: max(20, clips // 20)}
+    if _rank() == 0:
+        for first, many in wanted.items():
+            for done in draw(frames, range(first, first + many), BUDGET):
+                print(f"{done} of {many} clips drawn", flush=True)
     if dist.is_initialized():
         dist.barrier()
-    checkpoint, lot = Checkpoint.load(given.start), Random(f"{rank} {time.time()}")
+    pool, held = (Pool.load(frames, range(first, first + many)) for first, many in wanted.items())
+    checkpoint, lot = Checkpoint.load(start), Random(f"{_rank()} {time.time()}")
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint.folder)
-    found = signs(iter(lambda: SEED + lot.randrange(10**9), -1), known)
-    crops = tasks.Crops(found, BUDGET, lot)
-    school = School(checkpoint, model, Helps(checkpoint), crops, tasks.Frames(pool.Pool.load(frames), lot))
-    parameters = [*school.model.parameters(), *school.helps.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=given.rate, betas=(0.9, 0.98), weight_decay=0.02)
-    term = Term(given.out, given.minutes, given.rate, optimizer)
-    term.resume(school)
-    with (
-        (given.out / f"steps{rank}.jsonl").open("a") as log,
-        (given.out / "scores.jsonl").open("a") as scores,
-    ):
-        for told in attend(school, term):
+    found = signs(iter(lambda: CROPS + lot.randrange(10**9), -1), known)
+    crops, videos = tasks.Crops(found, BUDGET, lot), tasks.Videos(pool, lot)
+    return School(checkpoint, model, Helps(checkpoint), crops, videos, held)
+
+
+@contextmanager
+def alone(out: Path, rank: int) -> Iterator[None]:
+    """One run at a time: processes that a killed launcher left behind go on, and would write here too."""
+    with (out / f"lock{rank}").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{out}: another run is at it still; end that first") from error
+        yield
+
+
+def _rank() -> int:
+    return int(dist.get_rank()) if dist.is_initialized() else 0
+
+
+def _arguments() -> argparse.Namespace:
+    made = argparse.ArgumentParser(
+        prog="python -m r4agent.training.nano.school", description=(__doc__ or "").split("\n")[0]
+    )
+    made.add_argument("start", help="a folder that make_student wrote, or a checkpoint that came of it")
+    made.add_argument("out", type=Path)
+    made.add_argument("--minutes", type=float, default=60)
+    made.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
+    made.add_argument("--frames", type=Path, help="the folder of drawn frames, else OUT/frames")
+    made.add_argument("--clips", type=int, default=2500, help="whose frames are drawn")
+    made.add_argument("--save", type=int, default=100, help="steps from one save to the next")
+    return made.parse_args()
+
+
+def main() -> None:
+    given = _arguments()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)  # the helps are to begin as the same in each process
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo", timeout=timedelta(hours=6))  # while the first draws frames
+    given.out.mkdir(parents=True, exist_ok=True)
+    with alone(given.out, _rank()):
+        school = enter(given.start, given.out, given.frames or given.out / "frames", given.clips)
+        weights = (Path(given.start) / "model.safetensors").read_bytes()
+        optimizer = torch.optim.AdamW(school.parameters, given.rate, betas=(0.9, 0.98), weight_decay=0.02)
+        start = hashlib.sha256(weights).hexdigest()
+        progress = Progress(given.out, given.minutes, given.rate, start, optimizer)
+        progress.resume(school)
+        _run(school, progress, given.save)
+
+
+def _run(school: School, progress: Progress, save: int) -> None:
+    """Train, and write down how it goes."""
+    out, rank = progress.out, _rank()
+    with (out / f"steps{rank}.jsonl").open("a") as log, (out / "scores.jsonl").open("a") as scored:
+        for told in train(school, progress):
             print(json.dumps(told), file=log, flush=True)
-            if rank == 0 and term.step % TELL == 0:
-                print(f"{told['minutes']:6.1f} of {given.minutes:.0f} min, step {term.step}", flush=True)
-            if rank == 0 and term.step % given.save == 0:
-                term.save(school)
-            if rank == 0 and term.step % SCORE == 0:
-                print(json.dumps({"step": term.step, **school.scores()}), file=scores, flush=True)
+            if rank:
+                continue
+            if progress.step % TELL == 0:
+                print(f"{told['minutes']:.1f} of {progress.minutes:.0f} min, step {told['step']}", flush=True)
+            if progress.step % save == 0:
+                progress.save(school)
+            if progress.step % SCORE == 0:
+                print(json.dumps({"step": progress.step, **school.score()}), file=scored, flush=True)
         if rank == 0:
-            print(json.dumps({"step": term.step, **school.scores()}), file=scores, flush=True)
-            term.save(school)
-            print(graduate(school, given.out / "checkpoint"))
+            print(json.dumps({"step": progress.step, **school.score()}), file=scored, flush=True)
+            progress.save(school)
+            print(export(school, out / "checkpoint"))
 
 
 if __name__ == "__main__":

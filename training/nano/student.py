@@ -7,9 +7,7 @@ load. Its tokenizer has bytes, and a token for each run of text that the graph a
 same, so that an episode of level 0 takes some hundreds of tokens, not thousands; any other text stays bytes.
 Does not: know anything. The nano curriculum teaches it.
 
-Three things are not as in Qwen's own: the vision tower attends over whole pictures, which are small here, and
-keys begin equal to queries in the first layers, so that like attends to like before anything is learnt.
-Without that, a model of this size finds which frame shows a colour only after far more questions.
+docs/nano.md says in which three things it is not like Qwen's own models, and why.
 """
 
 import json
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from r4agent import protocol
 from r4agent.budget import Budget
-from r4agent.engines import cpu, tiny
+from r4agent.engines import tiny
 from r4agent.geometry import QWEN2_5_VL
 from r4agent.graphs.dialogue import signature
 from r4agent.textworld.level0 import ASK_COLOUR, ASK_LABEL, COLOURS, SIZES
@@ -38,8 +36,8 @@ tokens."""
 
 CHARACTERS = string.digits + string.ascii_letters
 """What stands on signs."""
-NUMBERS = 256  # of a box, in pixels of the picture; larger ones are spelt in two tokens
-NAMES = 16  # pictures
+NUMBERS = 256  # of an edge, in pixels of the picture, that are one token
+PICTURES = 16  # that have a name
 
 SAID = (
     "<think>Wanted: ",
@@ -60,28 +58,9 @@ SAID = (
 
 def make_student(folder: str | Path, *, seed: int = 0) -> Path:
     """Write the checkpoint into `folder`; returns it. The same seed gives the same weights."""
-    cpu.prepare()
-    import torch
-    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "chat_template.jinja").write_text(tiny.chat_template("qwen2_5_vl"))
-    for name, value in tiny.settings("qwen2_5_vl").items():
-        (folder / name).write_text(json.dumps(value, indent=2) + "\n")
-    ids: dict[str, int] = tokenizer.get_vocab()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**_config(ids)))
-    _liken(model)
-    ends = [ids["<|im_end|>"], ids["<|endoftext|>"]]
-    model.generation_config = GenerationConfig(
-        eos_token_id=ends, pad_token_id=ids["<|endoftext|>"], do_sample=False
-    )
-    model.save_pretrained(folder)
-    return folder
+    config = _config(tokenizer.get_vocab())
+    return tiny.write("qwen2_5_vl", Path(folder), tokenizer, config, seed, _liken)
 
 
 def make_tokenizer() -> "Tokenizer":
@@ -119,7 +98,7 @@ def words() -> tuple[str, ...]:
         *asked,
         *COLOURS,
         *SAID,
-        *(f"v{number}" for number in range(1, NAMES + 1)),
+        *(f"v{number}" for number in range(1, PICTURES + 1)),
         *(f"{before}{number}" for before in ("[", ", ") for number in range(NUMBERS)),
     )
 
@@ -166,10 +145,7 @@ def _config(ids: dict[str, int]) -> dict[str, Any]:
             "window_size": whole,
             "fullatt_block_indexes": list(range(VISION_LAYERS)),
         },
-        "image_token_id": ids["<|image_pad|>"],
-        "video_token_id": ids["<|video_pad|>"],
-        "vision_start_token_id": ids["<|vision_start|>"],
-        "vision_end_token_id": ids["<|vision_end|>"],
+        **tiny.picture_tokens(ids),
         "tie_word_embeddings": True,
         "dtype": "float32",
     }

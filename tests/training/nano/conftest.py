@@ -1,6 +1,5 @@
 """The student, its forward pass, and a small pool of frames."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,12 +25,12 @@ def model(student: Checkpoint) -> Any:
 
 
 @pytest.fixture(scope="session")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a pool of the frames of twenty clips."""
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The frames of twenty clips."""
     needs("torch")
-    from r4agent.training.nano.pool import build
+    from r4agent.training.nano.pool import Pool, draw
     from r4agent.training.nano.student import BUDGET
 
     folder = tmp_path_factory.mktemp("frames")
-    assert list(build(folder, 20, 7, BUDGET)) == [20]
-    return folder
+    assert list(draw(folder, range(7, 27), BUDGET)) == [20]
+    return Pool.load(folder, range(7, 27))

@@ -9,7 +9,7 @@ import torch
 from r4agent.engines import Checkpoint
 from r4agent.training.nano import tasks
 from r4agent.training.nano.forward import Forward
-from r4agent.training.nano.losses import see
+from r4agent.training.nano.losses import run
 from r4agent.training.nano.pool import Pool
 from r4agent.training.nano.signs import signs
 from r4agent.training.nano.student import BUDGET
@@ -39,7 +39,7 @@ def test_crops_of_several_sizes(model: Any, student: Checkpoint, task: Any) -> N
     assert len(batch.pictures) > 1
     forward = Forward(model)
     with torch.no_grad():
-        logits = forward.logits(see(forward, batch).done.hidden)
+        logits = forward.logits(run(forward, batch).done.hidden)
     pictures = [one[None] for group in batch.pictures for one in group]
     for number, picture in enumerate(pictures):
         long = int((batch.ids[number] != student.token("<|endoftext|>")).sum())
@@ -47,12 +47,12 @@ def test_crops_of_several_sizes(model: Any, student: Checkpoint, task: Any) -> N
         torch.testing.assert_close(logits[number, :long], expected[0], atol=1e-5, rtol=0)
 
 
-def test_rows_that_go_on_from_one_beginning(model: Any, student: Checkpoint, frames: Any) -> None:
-    batch = tasks.bind(student, tasks.Frames(Pool.load(frames), Random(1)), 16)
+def test_rows_that_go_on_from_one_beginning(model: Any, student: Checkpoint, pool: Pool) -> None:
+    batch = tasks.bind(student, tasks.Videos(pool, Random(1)), 16)
     assert batch.before is not None
     forward = Forward(model)
     with torch.no_grad():
-        logits = forward.logits(see(forward, batch).done.hidden)
+        logits = forward.logits(run(forward, batch).done.hidden)
     for number in (0, 7, 8, 15):
         video = number // 8
         row = batch.ids[number][batch.ids[number] != student.token("<|endoftext|>")]

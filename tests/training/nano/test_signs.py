@@ -8,7 +8,7 @@ import pytest
 
 from r4agent.geometry import QWEN2_5_VL, convert
 from r4agent.textworld.level0 import COLOURS, level0
-from r4agent.training.nano.pool import NAMES, Pool
+from r4agent.training.nano.pool import HUES, Pool, draw
 from r4agent.training.nano.signs import Crop, crop, signs
 from r4agent.training.nano.student import BUDGET
 from r4agent.training.nano.tasks import CLOSE, LOOSE
@@ -49,11 +49,25 @@ def test_a_crop_shows_its_sign_as_the_frame_does(found: list[Crop]) -> None:
         assert QWEN2_5_VL.tokens(size) <= BUDGET.picture_tokens
 
 
-def test_a_pool_has_each_frame_with_its_sign(frames: Path) -> None:
-    pool = Pool.load(frames)
+def test_a_pool_has_each_frame_with_its_sign(pool: Pool) -> None:
+    """Its board is in the frame where it is said to be, in its colour."""
     assert pool.frames.shape == (160, 84, 140, 3)
     clear = 0
-    for frame, colour, (x0, y0, _, y1) in zip(pool.frames, pool.colours, pool.boards, strict=True):
+    for number, (frame, hue) in enumerate(zip(pool.frames, pool.hues, strict=True)):
+        board, view = pool.board(number)
+        x0, y0, _, y1 = convert(board, "shown", region=view.region, shown=view.size).corners
         beside = frame[int((y0 + y1) / 2), int(x0) + 2]  # of the text, on the board
-        clear += np.abs(beside.astype(int) - COLOURS[NAMES[colour]]).max() < 40
+        clear += np.abs(beside.astype(int) - COLOURS[HUES[hue]]).max() < 40
     assert clear >= 150
+
+
+def test_a_pool_is_of_the_clips_that_are_asked_for(tmp_path: Path) -> None:
+    """And of no others, whatever lies beside them; what is there is not drawn again."""
+    for seeds in (range(0, 2), range(2, 3), range(0, 3)):
+        list(draw(tmp_path, seeds, BUDGET))
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert list(draw(tmp_path, range(0, 2), BUDGET)) == [2]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+    one, both = Pool.load(tmp_path, range(0, 2)), Pool.load(tmp_path, range(0, 3))
+    assert (len(one.frames), len(both.frames)) == (16, 24)
+    assert (both.frames[:16] == one.frames).all()
