@@ -15,7 +15,7 @@ from r4agent.training.nano.student import NUMBERS
 
 def whole(forward: Forward, batch: Batch) -> float:
     """Rows whose learnt tokens would all be said."""
-    wrong = {row for row, at, guess in _guesses(forward, batch) if guess != batch.ids[row, at]}
+    wrong = {row for row, at, guess in _guesses(forward, batch) if guess != int(batch.ids[row, at])}
     return 1 - len(wrong) / len(batch.ids)
 
 
@@ -25,7 +25,7 @@ def named(forward: Forward, batch: Batch) -> float:
     first: dict[int, bool] = {}
     for row, at, guess in _guesses(forward, batch):
         if (row, at) in names:
-            first.setdefault(row, guess == batch.ids[row, at])
+            first.setdefault(row, guess == int(batch.ids[row, at]))
     return sum(first.values()) / len(first)
 
 
