@@ -58,12 +58,12 @@ class Helps(nn.Module):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a batch gives. first: the layer half way up of the rows with pictures. half: the same in which
-    the image tokens of the looks stand, (B, S, H). tokens, patches: of the pictures, a tensor for each
-    size."""
+    """What a batch gives. first: rows of ids and places with pictures in them, and the layer half way up of
+    each. half: that layer of the rows and of what they go on from, (B, S, H). tokens, patches: of the
+    pictures, a tensor for each size."""
 
     done: Pass
-    first: Tensor
+    first: list[tuple[Batch, Tensor]]
     half: Tensor
     tokens: list[Tensor]
     patches: list[Tensor]
@@ -71,18 +71,21 @@ class Run:
 
 def run(forward: Forward, batch: Batch) -> Run:
     """A batch through the model, after what it goes on from."""
-    first = batch.before or batch
-    patches, tokens = forward.see(first.pictures)
-    image = forward.image_token
-    start = forward.read(forward.embed(first.ids, tokens, image), first.places, look=first is batch)
-    if first is batch:
-        return Run(start, start.layers[HALF], start.layers[HALF], tokens, patches)
-    times = len(batch.ids) // len(first.ids)
+    before, image = batch.before, forward.image_token
+    if before is None:
+        patches, tokens = forward.see(batch.pictures)
+        done = forward.read(forward.embed(batch.ids, tokens, image), batch.places, look=True)
+        return Run(done, [(batch, done.layers[HALF])], done.layers[HALF], tokens, patches)
+    patches, tokens = forward.see([*before.pictures, *batch.pictures])
+    shown = len(before.pictures)
+    start = forward.read(forward.embed(before.ids, tokens[:shown], image), before.places)
+    times = len(batch.ids) // len(before.ids)
     cache = [(k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)) for k, v in start.cache]
-    x = forward.embed(batch.ids, [], image).to(tokens[0].dtype)
+    x = forward.embed(batch.ids, tokens[shown:], image).to(tokens[0].dtype)
     done = forward.read(x, batch.places, cache, look=True)
-    half = start.layers[HALF]
-    return Run(done, half, half.repeat_interleave(times, 0), tokens, patches)
+    half = torch.cat([start.layers[HALF].repeat_interleave(times, 0), done.layers[HALF]], 1)
+    first = [(before, start.layers[HALF]), (batch, done.layers[HALF])]
+    return Run(done, first, half, tokens, patches[shown:] if batch.pictures else patches)
 
 
 def learn(forward: Forward, helps: Helps, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -92,8 +95,8 @@ def learn(forward: Forward, helps: Helps, batch: Batch) -> tuple[Tensor, dict[st
     parts = {"looked": looked(batch, seen.done)}
     if any(what != "letter" for _, _, what, _ in batch.looks):
         parts["carried"] = carried(forward, helps, batch, seen.half)
-    parts["placed"] = placed(forward, helps, batch.before or batch, seen)
-    if batch.wanted[0] is not None:
+    parts["placed"] = placed(forward, helps, seen)
+    if batch.recalls:
         parts["recalled"] = recalled(batch, seen.done)
     if batch.letters:
         parts["spelt"] = spelt(helps, seen.patches, batch.letters)
@@ -133,9 +136,7 @@ def looked(batch: Batch, done: Pass) -> Tensor:
 def recalled(batch: Batch, done: Pass) -> Tensor:
     """The mean of -log of the attention to the word for what is sought, wherever something is looked for."""
     weights = done.attention[LAYER - 1][:, HEAD].float()
-    first = weights.shape[-1] - weights.shape[-2]  # of the row, after what it goes on from
-    rows, at = [look[0] for look in batch.looks], [look[1] for look in batch.looks]
-    words = [first + wanted for row in rows if (wanted := batch.wanted[row]) is not None]
+    rows, at, words = (list(column) for column in zip(*batch.recalls, strict=True))
     return -(weights[rows, at, words] + 1e-6).log().mean()
 
 
@@ -159,15 +160,16 @@ def carried(forward: Forward, helps: Helps, batch: Batch, half: Tensor) -> Tenso
     return torch.stack(parts).mean()
 
 
-def placed(forward: Forward, helps: Helps, batch: Batch, seen: Run) -> Tensor:
-    """How well image tokens can say where in their picture they are. batch: the rows with the pictures."""
-    at = batch.ids == forward.image_token
-    rows, columns = ((batch.places[n] - batch.places[0])[at] for n in (1, 2))
-    total = seen.first.new_zeros((), dtype=torch.float32)
+def placed(forward: Forward, helps: Helps, seen: Run) -> Tensor:
+    """How well image tokens can say where in their picture they are."""
+    rows = [(one.ids == forward.image_token, one.places, layer) for one, layer in seen.first]
+    where = [torch.cat([(places[n] - places[0])[at] for at, places, _ in rows]) for n in (1, 2)]
+    half = torch.cat([layer[at] for at, _, layer in rows])
+    total = half.new_zeros((), dtype=torch.float32)
     towers = torch.cat([group.flatten(0, -2) for group in seen.tokens])
-    for linear, tokens in zip(helps.place, (towers, seen.first[at]), strict=True):
+    for linear, tokens in zip(helps.place, (towers, half), strict=True):
         down, right = linear(_unit(tokens)).float().split(SIDE, -1)
-        total = total + F.cross_entropy(down, rows) + F.cross_entropy(right, columns)
+        total = total + F.cross_entropy(down, where[0]) + F.cross_entropy(right, where[1])
     return total / 4
 
 

@@ -1,12 +1,13 @@
 """School: what the student learns before it has ever seen an episode.
 
-    torchrun --nproc-per-node 2 -m r4agent.training.nano.school START OUT --minutes 60
+    torchrun --nproc-per-node 2 -m r4agent.training.nano.school START EPISODES OUT --minutes 60
 
-Promises: reading, locating and binding are learnt at once, so that none is forgotten: of several processes
-the first reads, the others bind and locate, and each step's gradients are the mean of all; one alone takes
-turns. A run that was killed goes on from its last save, with other samples. Scores on clips and typefaces
-that are never trained on go to OUT/scores.jsonl; what comes of it is an ordinary checkpoint, OUT/checkpoint.
-Does not: make episodes. SFT on those, as of any model, comes next in the curriculum.
+Promises: reading, locating and binding are learnt at once, so that none is forgotten, and then whole episodes
+too: of several processes the first mostly reads, and each step's gradients are the mean of all; one alone
+takes turns. A run that was killed goes on from its last save, with other samples. Scores on clips and
+typefaces that are never trained on go to OUT/scores.jsonl; what comes of it is an ordinary checkpoint,
+OUT/checkpoint.
+Does not: make episodes; `r4 trajectories --kind closer` does. SFT on those, as of any model, comes next.
 """
 
 import argparse
@@ -39,10 +40,12 @@ from r4agent.errors import MissingError, UsageError  # noqa: E402
 from r4agent.textworld.fonts import plain_fonts  # noqa: E402
 from r4agent.training.nano import losses, scores, tasks  # noqa: E402
 from r4agent.training.nano.forward import Forward  # noqa: E402
+from r4agent.training.nano.lessons import Lesson, lessons  # noqa: E402
 from r4agent.training.nano.losses import Helps  # noqa: E402
 from r4agent.training.nano.pool import Pool, draw  # noqa: E402
 from r4agent.training.nano.signs import signs  # noqa: E402
 from r4agent.training.nano.student import BUDGET  # noqa: E402
+from r4agent.training.store import Stored  # noqa: E402
 from r4agent.training.weights import complete  # noqa: E402
 
 HELD = ("Caladea", "Cantarell", "Fira", "Inter", "Roboto")
@@ -51,19 +54,21 @@ SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
 """The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` and `r4
 trajectories` ask about, come before."""
 
-READ, BIND, LOCATE = 64, 32, 24  # rows a step
+READ, BIND, LOCATE, WHOLE = 64, 32, 24, 6  # rows a step
+EARLY = 0.25  # of the time, in which whole episodes would teach little
 TELL, SCORE = 25, 500  # steps
 
 
 @dataclass
 class School:
-    """A student with what it learns by, and where its samples come from. held: of the scores."""
+    """A student with what it learns by, and where its samples come from. held: frames for the scores."""
 
     checkpoint: Checkpoint
     model: Any
     helps: Helps
     crops: tasks.Crops
     videos: tasks.Videos
+    lessons: list[Lesson]
     held: Pool
 
     @property
@@ -72,26 +77,29 @@ class School:
 
     def loss(self, task: str) -> tuple[Tensor, dict[str, float]]:
         """Of one batch of a task, and what there is to tell of it."""
+        lesson = self.crops.lot.choice(self.lessons)
         match task:
             case "read":
-                batch = tasks.read(self.checkpoint, self.crops, READ)
+                batch = tasks.read(self.crops, lesson, READ)
             case "locate":
-                batch = tasks.locate(self.checkpoint, self.crops, LOCATE)
+                batch = tasks.locate(self.crops, lesson, LOCATE)
+            case "bind":
+                batch = tasks.bind(self.videos, lesson, BIND)
             case _:
-                batch = tasks.bind(self.checkpoint, self.videos, BIND)
+                batch = tasks.whole(self.crops.lot.sample(self.lessons, WHOLE))
         return losses.learn(Forward(self.model), self.helps, batch)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def score(self, n: int = 256) -> dict[str, float]:
         """Of held-out clips. read: texts that are read whole, in known and in unknown typefaces. frame:
         questions whose frame is named. board, text: boxes at most three pixels off at any edge."""
-        forward, told = Forward(self.model), {}
+        forward, told, lesson = Forward(self.model), {}, self.lessons[0]
         for name, fits in (("read", known), ("read, unknown typefaces", unknown)):
             crops = tasks.Crops(signs(count(SCORED), fits), BUDGET, Random(1), reuse=1)
-            told[name] = scores.whole(forward, tasks.read(self.checkpoint, crops, n))
+            told[name] = scores.whole(forward, tasks.read(crops, lesson, n))
         crops = tasks.Crops(signs(count(SCORED), unknown), BUDGET, Random(2), reuse=1)
-        told["text"] = scores.close(forward, self.helps, tasks.locate(self.checkpoint, crops, n), 3)
-        batch = tasks.bind(self.checkpoint, tasks.Videos(self.held, Random(3)), n)
+        told["text"] = scores.close(forward, self.helps, tasks.locate(crops, lesson, n), 3)
+        batch = tasks.bind(tasks.Videos(self.held, Random(3)), lesson, n)
         told["frame"] = scores.named(forward, batch)
         told["board"] = scores.close(forward, self.helps, batch, 3)
         return {key: round(value, 4) for key, value in told.items()}
@@ -105,11 +113,15 @@ def unknown(font: str) -> bool:
     return font.startswith(HELD)
 
 
-def task_of(rank: int, world: int, step: int) -> str:
-    """What a process does in a step."""
+def task_of(rank: int, world: int, step: int, share: float) -> str:
+    """What a process does in a step, after a share of the whole time: one alone takes the turns of two."""
     if world == 1:
-        return ("read", "bind", "read", "locate")[step % 4]
-    return "read" if rank == 0 else ("bind", "locate")[step % 2]
+        rank, step = step % 2, step // 2
+    if rank == 0:
+        return "whole" if share > EARLY and step % 4 == 0 else "read"
+    return ("bind", "locate", *(("read", "whole") if share > EARLY else ()))[
+        step % (4 if share > EARLY else 2)
+    ]
 
 
 @dataclass
@@ -174,7 +186,7 @@ def train(school: School, progress: Progress) -> Iterator[dict[str, Any]]:
     rank, world = _rank(), dist.get_world_size() if dist.is_initialized() else 1
     progress.since = time.monotonic()
     while (share := progress.share()) < 1:
-        task = task_of(rank, world, progress.step)
+        task = task_of(rank, world, progress.step, share)
         with torch.autocast("cpu", torch.bfloat16):
             loss, told = school.loss(task)
         loss.backward()
@@ -208,8 +220,9 @@ def export(school: School, folder: Path) -> Path:
     return folder
 
 
-def enter(start: str, out: Path, frames: Path, clips: int) -> School:
-    """A school for a student, its frames drawn. Raises MissingError where typefaces are missing."""
+def enter(start: str, episodes: Path, frames: Path, clips: int) -> School:
+    """A school for a student, its frames drawn. Raises MissingError where typefaces are missing, UsageError
+    where episodes are."""
     for fits, which in ((known, "to train on"), (unknown, "to score with")):
         if not any(fits(face.name) for face in plain_fonts()):
             raise MissingError(f"no typefaces {which}: of {', '.join(HELD)} and others, install some of each")
@@ -222,10 +235,19 @@ def enter(start: str, out: Path, frames: Path, clips: int) -> School:
         dist.barrier()
     pool, held = (Pool.load(frames, range(first, first + many)) for first, many in wanted.items())
     checkpoint, lot = Checkpoint.load(start), Random(f"{_rank()} {time.time()}")
+    taught = [lesson for stored, lesson in lessons(episodes, checkpoint) if allowed(stored)]
+    if len(taught) < WHOLE:
+        raise UsageError(f"{episodes}: only {len(taught)} episodes; r4 trajectories --kind closer makes some")
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint.folder)
     found = signs(iter(lambda: CROPS + lot.randrange(10**9), -1), known)
     crops, videos = tasks.Crops(found, BUDGET, lot), tasks.Videos(pool, lot)
-    return School(checkpoint, model, Helps(checkpoint), crops, videos, held)
+    return School(checkpoint, model, Helps(checkpoint), crops, videos, taught, held)
+
+
+def allowed(stored: Stored) -> bool:
+    """An episode whose answer is not in a typeface that is held out."""
+    assert stored.item is not None
+    return stored.item.answers[0] in {sign.string for sign in signs([stored.item.meta["seed"]], known)}
 
 
 @contextmanager
@@ -248,6 +270,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m r4agent.training.nano.school", description=(__doc__ or "").split("\n")[0]
     )
     made.add_argument("start", help="a folder that make_student wrote, or a checkpoint that came of it")
+    made.add_argument("episodes", type=Path, help="a store of trajectories of the kind `closer`")
     made.add_argument("out", type=Path)
     made.add_argument("--minutes", type=float, default=60)
     made.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
@@ -265,7 +288,7 @@ def main() -> None:
         dist.init_process_group("gloo", timeout=timedelta(hours=6))  # while the first draws frames
     given.out.mkdir(parents=True, exist_ok=True)
     with alone(given.out, _rank()):
-        school = enter(given.start, given.out, given.frames or given.out / "frames", given.clips)
+        school = enter(given.start, given.episodes, given.frames or given.out / "frames", given.clips)
         weights = (Path(given.start) / "model.safetensors").read_bytes()
         optimizer = torch.optim.AdamW(school.parameters, given.rate, betas=(0.9, 0.98), weight_decay=0.02)
         start = hashlib.sha256(weights).hexdigest()

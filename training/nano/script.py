@@ -25,17 +25,26 @@ EDGES: tuple[What, ...] = ("left", "top", "right", "foot")
 
 @dataclass
 class Script:
-    """ids: image tokens spelt out. grids, starts: of its pictures, rows and columns of tokens, and where the
-    first of them stands. learnt: places of tokens to be learnt. looks: of places, what the next token says
-    and the image tokens it is read from. wanted: the place of the word that says what is sought."""
+    """ids: image tokens spelt out. after: how many tokens come before them, in a row that goes on from
+    another. grids, starts: of its pictures, rows and columns of tokens, and where the first of them stands.
+    learnt: places of tokens to be learnt. looks: of places, what the next token says and the image tokens it
+    is read from. recalls: of places, where the word stands that says what is sought there. learnt, looks and
+    recalls are of places in `ids`; the tokens they point at, and starts, count those before too."""
 
     checkpoint: Checkpoint
+    after: int = 0
     ids: list[int] = field(default_factory=list)
     grids: list[tuple[int, int]] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     learnt: list[int] = field(default_factory=list)
     looks: dict[int, tuple[What, list[int]]] = field(default_factory=dict)
+    recalls: dict[int, int] = field(default_factory=dict)
     wanted: int | None = None
+
+    def copied(self, ids: Sequence[int]) -> "Script":
+        """What the policy is told, from another row."""
+        self.ids += ids
+        return self
 
     def given(self, text: str) -> "Script":
         self.ids += self.checkpoint.tokenizer.encode(text, add_special_tokens=False).ids
@@ -52,18 +61,20 @@ class Script:
 
     def picture(self, grid: tuple[int, int]) -> "Script":
         self.special("<|vision_start|>").grids.append(grid)
-        self.starts.append(len(self.ids))
+        self.starts.append(self.after + len(self.ids))
         self.ids += [self.checkpoint.image_token] * (grid[0] * grid[1])
         return self.special("<|vision_end|>")
 
     def look(self, what: What, tokens: Sequence[int]) -> "Script":
-        """The next token says this, read from these image tokens."""
+        """The next token says this, read from these image tokens, as what `want` said is sought."""
         self.looks[len(self.ids) - 1] = what, list(tokens)
+        if self.wanted is not None:
+            self.recalls[len(self.ids) - 1] = self.wanted
         return self
 
     def want(self, word: str) -> "Script":
         """Say what is sought, in a word that is one token."""
-        self.wanted = len(self.ids)
+        self.wanted = self.after + len(self.ids)
         return self.said(word)
 
     def reply(self) -> "Script":
@@ -82,16 +93,16 @@ class Script:
 @dataclass(frozen=True)
 class Batch:
     """ids, learnt: (B, T). places: (3, B, T). pictures: a tensor for each size, in the order of the rows.
-    looks: (row, place, what, image tokens). wanted: as a Script has it. before: what the rows go on from, as
-    many of them from each of its rows, and whose image tokens they look at. letters: of the patches of
-    `pictures`, which character they show. hues: of their tokens, which colour; 0 is none in both."""
+    looks: (row, place, what, image tokens). recalls: (row, place, word). before: what the rows go on from, as
+    many of them from each of its rows. letters: of the patches of `pictures`, which character they show.
+    hues: of the tokens of the pictures before, which colour; 0 is none in both."""
 
     ids: Tensor
     learnt: Tensor
     places: Tensor
     pictures: list[Tensor]
     looks: list[tuple[int, int, What, list[int]]]
-    wanted: list[int | None]
+    recalls: list[tuple[int, int, int]]
     before: "Batch | None" = None
     letters: list[Tensor] = field(default_factory=list)
     hues: Tensor | None = None
@@ -101,13 +112,13 @@ def batch(
     rows: Sequence[Script],
     pictures: list[Tensor],
     *,
-    start: int = 0,
     before: Batch | None = None,
     letters: Sequence[Tensor] = (),
     hues: Tensor | None = None,
 ) -> Batch:
-    """Rows padded on the right. start: the place of their first token."""
+    """Rows padded on the right."""
     checkpoint = rows[0].checkpoint
+    start = 0 if before is None else int(before.places.max()) + 1
     longest = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), longest), checkpoint.token("<|endoftext|>"))
     learnt = torch.zeros(ids.shape, dtype=torch.bool)
@@ -117,8 +128,8 @@ def batch(
         learnt[number, row.learnt] = True
         where[:, number, : len(row.ids)] = places(row.ids, row.grids, checkpoint.image_token, start)
     looks = [(number, at, *look) for number, row in enumerate(rows) for at, look in row.looks.items()]
-    wanted = [row.wanted for row in rows]
-    return Batch(ids, learnt, where, pictures, looks, wanted, before, list(letters), hues)
+    recalls = [(number, at, word) for number, row in enumerate(rows) for at, word in row.recalls.items()]
+    return Batch(ids, learnt, where, pictures, looks, recalls, before, list(letters), hues)
 
 
 def groups(pictures: Sequence[np.ndarray]) -> list[Tensor]:

@@ -1,15 +1,16 @@
-"""Tasks: what the nano policy first learns apart, as batches of short rows.
+"""Tasks: what the nano policy first learns apart, as batches of rows.
 
     read    a close crop: what is written there
     locate  a sign: where in it the writing is
     bind    an overview and a question: which frame shows the colour, and where
+    whole   taught episodes
 
-Promises: the words, boxes and margins are those of an episode of the kind `closer`; crops are as loose, tight
-and off-centre as boxes of a student will be.
-Does not: compute losses, or make whole episodes.
+Promises: a row goes on from the beginning of a taught episode, with other pictures, so that what is learnt is
+learnt where it will be needed; crops are as loose, tight and off-centre as boxes of a student will be.
+Does not: compute losses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -18,16 +19,15 @@ import numpy as np
 import torch
 
 from r4agent.budget import Budget
-from r4agent.engines import Checkpoint
 from r4agent.errors import UsageError
 from r4agent.geometry import QWEN2_5_VL, convert
 from r4agent.textworld.level0 import ASK_COLOUR
 from r4agent.training.nano.forward import ordered
-from r4agent.training.nano.labels import CELL, covered, letter, letters
+from r4agent.training.nano.labels import covered, letter, letters
+from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.pool import HUES, Pool
 from r4agent.training.nano.script import Batch, Script, batch, groups
 from r4agent.training.nano.signs import Crop, Sign, crop
-from r4agent.training.nano.student import BUDGET
 from r4agent.training.scene import roomy, written
 
 CLOSE, LOOSE = (0.0, 1.5), (0.0, 1.6)
@@ -80,40 +80,36 @@ class Videos:
         return [int(self.lot.choice(self.of[hue])) for hue in self.lot.sample(range(len(HUES)), frames)]
 
 
-def read(checkpoint: Checkpoint, crops: Crops, n: int) -> Batch:
-    shown = crops.take(n, "text")
-    rows = []
+def read(crops: Crops, lesson: Lesson, n: int) -> Batch:
+    """Crops of writing, each in place of the lesson's last picture."""
+    shown, last = crops.take(n, "text"), len(lesson.refs) - 1
+    before, rows = lesson.until(last), []
     for one in shown:
-        row = Script(checkpoint).picture(one.grid).given(f"<think>{_name(crops.lot)} shows it: ")
+        row = Script(before.checkpoint, len(before.ids)).picture(one.grid).copied(lesson.since(last))
         for number, char in enumerate(one.sign.string):
             row.look("letter", covered(one.grid, letter(one, number), row.starts[0])).said(char)
         rows.append(row.said('.</think>\n<evidence>{"view": "'))
     pictures = groups([one.pixels for one in shown])
     labels = iter(ordered(torch.from_numpy(letters(one))) for one in shown)
-    return batch(rows, pictures, letters=[torch.stack([next(labels) for _ in group]) for group in pictures])
+    spelt = [torch.stack([next(labels) for _ in group]) for group in pictures]
+    return batch(rows, pictures, before=_batch(before, lesson.pictures[:last]), letters=spelt)
 
 
-def locate(checkpoint: Checkpoint, crops: Crops, n: int) -> Batch:
-    shown = crops.take(n, "board")
-    rows = []
+def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
+    """Crops of boards, each in place of the first picture that the lesson asks for."""
+    shown, first = crops.take(n, "board"), lesson.overview
+    before, rows = lesson.until(first), []
     for one in shown:
-        name = _name(crops.lot)
-        row = Script(checkpoint).given(f"[{name}] frame ").picture(one.grid).given("\n</tool_response>")
-        row.reply().given(f"<think>Wanted: {one.sign.colour}. It is here in {name}")
-        row.given(': look closer.</think>\n<tool_call>{"name": "zoom", "arguments": {"view": "')
-        row.given(name).given('", "box": ')
+        row = Script(before.checkpoint, len(before.ids)).picture(one.grid).copied(lesson.since(first))
         box = written(roomy(one.sign.box, one.view.region), one.view, QWEN2_5_VL)
         rows.append(row.box(box, covered(one.grid, one.text, row.starts[0])))
-    return batch(rows, groups([one.pixels for one in shown]))
+    return batch(rows, groups([one.pixels for one in shown]), before=_batch(before, lesson.pictures[:first]))
 
 
-def bind(checkpoint: Checkpoint, videos: Videos, n: int, budget: Budget = BUDGET) -> Batch:
-    """Each colour of n / overview_images videos is asked for."""
-    pool, many = videos.pool, budget.overview_images
-    grid = (pool.frames.shape[1] // CELL, pool.frames.shape[2] // CELL)
-    before = Script(checkpoint)
-    for number in range(1, many + 1):
-        before.given(f"[v{number}] frame ").picture(grid)
+def bind(videos: Videos, lesson: Lesson, n: int) -> Batch:
+    """Videos in place of the lesson's; each colour of each of them is asked for, n in all."""
+    pool, many, before = videos.pool, lesson.overview, lesson.opening()
+    grid = before.grids[0]
     chosen = [videos.take(many) for _ in range(n // many)]
     hues = torch.zeros(len(chosen), many, grid[0] * grid[1], dtype=torch.long)
     rows = []
@@ -124,16 +120,20 @@ def bind(checkpoint: Checkpoint, videos: Videos, n: int, budget: Budget = BUDGET
             hues[video, number, cells] = 1 + hue
             seen = [before.starts[number] + cell for cell in cells]
             asked = videos.lot.choice(ASK_COLOUR).format(HUES[hue])
-            row = Script(checkpoint).given(f"Question: {asked}").reply().given("<think>Wanted: ")
-            row.want(HUES[hue]).said(". It is in this part of ").look("name", seen).said(f"v{number + 1}")
-            row.said('.</think>\n<tool_call>{"name": "zoom", "arguments": {"view": "')
-            row.look("name", seen).said(f"v{number + 1}").said('", "box": ')
+            row = Script(before.checkpoint, len(before.ids)).given(f"Question: {asked}").reply()
+            row.given("<think>Wanted: ").want(HUES[hue]).said(". It is in this part of ")
+            row.look("name", seen).said(f"v{number + 1}").said(".</think>\n<tool_call>")
+            row.said('{"name": "zoom", "arguments": {"view": "').look("name", seen).said(f"v{number + 1}")
+            row.said('", "box": ')
             rows.append(row.box(written(roomy(board, view.region), view, QWEN2_5_VL), seen))
     pictures = [torch.from_numpy(pool.frames[[at for frames in chosen for at in frames]])]
-    overview = batch([before] * len(chosen), pictures)
-    return batch(rows, [], start=int(overview.places.max()) + 1, before=overview, hues=hues)
+    return batch(rows, [], before=batch([before] * len(chosen), pictures), hues=hues)
 
 
-def _name(lot: Random) -> str:
-    """Of a picture that comes after an overview."""
-    return f"v{lot.randint(BUDGET.overview_images + 1, BUDGET.overview_images + BUDGET.turns)}"
+def whole(found: Sequence[Lesson]) -> Batch:
+    """Lessons from beginning to end."""
+    return batch([one.script for one in found], groups([each for one in found for each in one.pictures]))
+
+
+def _batch(before: Script, pictures: Sequence[np.ndarray]) -> Batch:
+    return batch([before], groups(pictures))

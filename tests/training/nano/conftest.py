@@ -1,5 +1,6 @@
-"""The student, its forward pass, and a small pool of frames."""
+"""The student, a few lessons for it, and a small pool of frames."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,3 +35,33 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("frames")
     assert list(draw(folder, range(7, 27), BUDGET)) == [20]
     return Pool.load(folder, range(7, 27))
+
+
+@pytest.fixture(scope="session")
+def taught(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a store of episodes, `data`: every question by colour of three clips of world 1."""
+    from r4agent.evaluation.questions import Questions
+    from r4agent.textworld import make_clip
+    from r4agent.training.nano.student import BUDGET
+    from r4agent.training.store import EpisodeStore
+    from r4agent.training.trajectories import trajectories
+
+    home = tmp_path_factory.mktemp("taught")
+    items = [item for seed in range(3) for item in make_clip(0, 1_000_000 + seed).items]
+    asked = tuple(item for item in items if item.meta["kind"] == "sign by colour")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R4_HOME", str(home))
+        made = trajectories(
+            Questions("signs", asked, 0), student.name, EpisodeStore(home / "data"), "closer", budget=BUDGET
+        )
+    assert made.kept == len(asked)
+    return home
+
+
+@pytest.fixture
+def lesson(taught: Path, student: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One of them."""
+    from r4agent.training.nano.lessons import lessons
+
+    monkeypatch.setenv("R4_HOME", str(taught))
+    return next(iter(lessons(taught / "data", student)))[1]

@@ -10,6 +10,7 @@ import torch
 from r4agent.engines import Checkpoint
 from r4agent.training.nano import losses, scores, tasks
 from r4agent.training.nano.forward import Forward, Pass
+from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.losses import HEAD, LAYER, Helps
 from r4agent.training.nano.pool import Pool
 from r4agent.training.nano.script import EDGES, Batch
@@ -27,12 +28,12 @@ def helps(student: Checkpoint) -> Helps:
     return Helps(student)
 
 
-@pytest.fixture(scope="module")
-def batch(student: Checkpoint, pool: Pool) -> Batch:
-    return tasks.bind(student, tasks.Videos(pool, Random(1)), 16)
+@pytest.fixture
+def batch(pool: Pool, lesson: Lesson) -> Batch:
+    return tasks.bind(tasks.Videos(pool, Random(1)), lesson, 16)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def seen(forward: Forward, batch: Batch) -> losses.Run:
     with torch.no_grad():
         return losses.run(forward, batch)
@@ -44,11 +45,9 @@ def attending(batch: Batch, seen: losses.Run, share: float) -> Pass:
     for row, at, _, tokens in batch.looks:
         weights[LAYER][row, HEAD, at] = 0
         weights[LAYER][row, HEAD, at, tokens] = share / len(tokens)
+    for row, at, word in batch.recalls:
         weights[LAYER - 1][row, HEAD, at] = 0
-        first = weights[LAYER].shape[-1] - weights[LAYER].shape[-2]
-        word = batch.wanted[row]
-        assert word is not None
-        weights[LAYER - 1][row, HEAD, at, first + word] = share
+        weights[LAYER - 1][row, HEAD, at, word] = share
     return replace(seen.done, attention=weights)
 
 
@@ -105,17 +104,22 @@ def test_an_untaught_student_knows_nothing(forward: Forward, helps: Helps, batch
         assert scores.close(forward, helps, batch, 3) == 0
 
 
-@pytest.mark.parametrize("task", [tasks.read, tasks.locate, None])
-def test_a_few_steps_on_one_batch_lower_every_loss(student: Checkpoint, batch: Batch, task: Any) -> None:
+@pytest.mark.parametrize("task", [tasks.read, tasks.locate, tasks.whole, tasks.bind])
+def test_a_few_steps_on_one_batch_lower_every_loss(
+    student: Checkpoint, batch: Batch, lesson: Lesson, task: Any
+) -> None:
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(student.folder)
     helps = Helps(student)
-    one = batch if task is None else task(student, tasks.Crops(signs(range(2)), BUDGET, Random(1)), 8)
+    if task in (tasks.read, tasks.locate):
+        batch = task(tasks.Crops(signs(range(2)), BUDGET, Random(1)), lesson, 8)
+    elif task is tasks.whole:
+        batch = task([lesson])
     optimizer = torch.optim.AdamW([*model.parameters(), *helps.parameters()], lr=2e-3)
     told = []
     for _ in range(4):
-        loss, parts = losses.learn(Forward(model), helps, one)
+        loss, parts = losses.learn(Forward(model), helps, batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -30,18 +30,19 @@ def drawn(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def attending(start: Path, out: Path, frames: Path, minutes: float) -> Iterator[list[subprocess.Popen[str]]]:
+def attending(
+    start: Path, taught: Path, out: Path, frames: Path, minutes: float
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Two processes, as torchrun begins them. Those that are left are killed."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+        meet = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    meet |= {"WORLD_SIZE": "2", "R4_HOME": str(taught)}
     command = [
-        *(sys.executable, "-m", "r4agent.training.nano.school", str(start), str(out)),
+        *(sys.executable, "-m", "r4agent.training.nano.school", str(start), str(taught / "data"), str(out)),
         *("--frames", str(frames), "--clips", "20", "--minutes", str(minutes), "--save", "2"),
     ]
     runs = [
-        subprocess.Popen(
-            command, env=os.environ | meet | {"RANK": str(rank)}, text=True, stdout=subprocess.PIPE
-        )
+        subprocess.Popen(command, env=meet | {"RANK": str(rank)}, text=True, stdout=subprocess.PIPE)
         for rank in (0, 1)
     ]
     try:
@@ -58,9 +59,11 @@ def steps(out: Path, rank: int) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on(student: Checkpoint, drawn: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_goes_on(
+    student: Checkpoint, taught: Path, drawn: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    with attending(student.folder, out, drawn, 60) as runs:
+    with attending(student.folder, taught, out, drawn, 60) as runs:
         deadline = time.monotonic() + 240
         while len(steps(out, 0)) < 3 and time.monotonic() < deadline:
             assert [run.poll() for run in runs] == [None, None]
@@ -69,7 +72,7 @@ def test_a_run_that_was_killed_goes_on(student: Checkpoint, drawn: Path, tmp_pat
     assert len(before) >= 3
     saved = torch.load(out / "state.pt", weights_only=True)
     taken, kept = saved["taken"], saved["model"]["lm_head.weight"].clone()
-    with attending(student.folder, out, drawn, taken + 0.03) as runs:
+    with attending(student.folder, taught, out, drawn, taken + 0.03) as runs:
         told = runs[0].communicate(timeout=240)[0]
         assert (runs[0].returncode, runs[1].wait(60)) == (0, 0)
     after = steps(out, 0)[len(before) :]
@@ -85,7 +88,7 @@ def test_a_run_that_was_killed_goes_on(student: Checkpoint, drawn: Path, tmp_pat
     assert float((now - kept).norm()) < moved  # it went on from what was saved, not from the start
     score = json.loads((out / "scores.jsonl").read_text().splitlines()[-1])
     assert score.keys() == {"step", "read", "read, unknown typefaces", "text", "frame", "board"}
-    with attending(out / "checkpoint", out, drawn, 60) as runs:  # another student
+    with attending(out / "checkpoint", taught, out, drawn, 60) as runs:  # another student
         assert runs[0].wait(240) != 0
 
 

@@ -13,6 +13,7 @@ from r4agent.textworld.level0 import COLOURS
 from r4agent.training.nano import tasks
 from r4agent.training.nano.forward import ordered
 from r4agent.training.nano.labels import covered, letter, letters
+from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.pool import HUES, Pool
 from r4agent.training.nano.script import Batch, Script
 from r4agent.training.nano.signs import Crop, signs
@@ -33,15 +34,21 @@ def boxed(text: str) -> Box:
     return Box(x0, y0, x1, y1, "shown")
 
 
-def test_a_reader_says_what_is_written(student: Checkpoint) -> None:
-    shown, batch = crops().take(8, "text"), tasks.read(student, crops(), 8)
+def before(batch: Batch) -> Batch:
+    assert batch.before is not None
+    return batch.before
+
+
+def test_a_reader_says_what_is_written(student: Checkpoint, lesson: Lesson) -> None:
+    shown, batch = crops().take(8, "text"), tasks.read(crops(), lesson, 8)
+    length = before(batch).ids.shape[1]
     for row, one in enumerate(shown):
         said = learnt(batch, row, student)
         assert said == one.sign.string + '.</think>\n<evidence>{"view": "'
         looks = [(at, tokens) for r, at, what, tokens in batch.looks if (r, what) == (row, "letter")]
         chars = [student.tokenizer.id_to_token(int(batch.ids[row, at + 1])) for at, _ in looks]
         assert "".join(chars) == one.sign.string
-        start = int((batch.ids[row] == student.image_token).nonzero()[0])
+        start = length + int((batch.ids[row] == student.image_token).nonzero()[0])
         for number, (_, tokens) in enumerate(looks):
             assert tokens == covered(one.grid, letter(one, number), start)
 
@@ -66,10 +73,10 @@ def inked(one: Crop, box: Box) -> bool:
     return bool(one.pixels[max(0, y0) : y1, max(0, x0) : x1].std() > 10)
 
 
-def test_labels_are_in_the_order_of_the_tower(student: Checkpoint) -> None:
+def test_labels_are_in_the_order_of_the_tower(lesson: Lesson) -> None:
     import torch
 
-    batch, shown = tasks.read(student, crops(), 8), crops().take(8, "text")
+    batch, shown = tasks.read(crops(), lesson, 8), crops().take(8, "text")
     found = [one for group in batch.letters for one in group]
     for mine, one in zip(found, shown, strict=True):
         assert mine.tolist() == ordered(torch.from_numpy(letters(one))).tolist()
@@ -79,8 +86,9 @@ def test_labels_are_in_the_order_of_the_tower(student: Checkpoint) -> None:
         assert len(mine) == 4 * down * right
 
 
-def test_a_zoom_on_writing_holds_it_and_little_more(student: Checkpoint) -> None:
-    shown, batch = crops().take(8, "board"), tasks.locate(student, crops(), 8)
+def test_a_zoom_on_writing_holds_it_and_little_more(student: Checkpoint, lesson: Lesson) -> None:
+    shown, batch = crops().take(8, "board"), tasks.locate(crops(), lesson, 8)
+    length = before(batch).ids.shape[1]
     for row, one in enumerate(shown):
         box = boxed(learnt(batch, row, student))
         inside = one.text.overlap(box)
@@ -88,15 +96,17 @@ def test_a_zoom_on_writing_holds_it_and_little_more(student: Checkpoint) -> None
         assert inside.area == pytest.approx(one.text.area, rel=0.02)
         assert box.height < 4 * one.text.height
         looks = [tokens for r, _, _, tokens in batch.looks if r == row]
-        start = int((batch.ids[row] == student.image_token).nonzero()[0])
+        start = length + int((batch.ids[row] == student.image_token).nonzero()[0])
         assert looks == 4 * [covered(one.grid, one.text, start)]
 
 
-def test_each_colour_is_bound_to_the_frame_that_shows_it(student: Checkpoint, pool: Pool) -> None:
-    batch = tasks.bind(student, tasks.Videos(pool, Random(1)), 16)
-    assert batch.before is not None
+def test_each_colour_is_bound_to_the_frame_that_shows_it(
+    student: Checkpoint, pool: Pool, lesson: Lesson
+) -> None:
+    batch = tasks.bind(tasks.Videos(pool, Random(1)), lesson, 16)
+    overview = before(batch)
     assert batch.hues is not None
-    clear = 0
+    length, clear = overview.ids.shape[1], 0
     for row in range(16):
         text = learnt(batch, row, student)
         colour, rest = text.split(". It is in this part of ")
@@ -104,37 +114,43 @@ def test_each_colour_is_bound_to_the_frame_that_shows_it(student: Checkpoint, po
         assert f'"view": "v{name}", "box": [' in rest
         hue = batch.hues[row // 8, name - 1]
         assert set(hue[hue > 0].tolist()) == {1 + HUES.index(colour)}
-        at = batch.wanted[row]
-        assert at is not None
-        assert student.tokenizer.id_to_token(int(batch.ids[row, at])) == colour
-        assert student.token(colour) in batch.ids[row, :at]  # it was asked for
+        [word] = {word - length for r, _, word in batch.recalls if r == row}
+        assert student.tokenizer.id_to_token(int(batch.ids[row, word])) == colour
+        assert student.token(colour) in batch.ids[row, :word]  # it was asked for
         [tokens] = {tuple(tokens) for r, _, _, tokens in batch.looks if r == row}
-        start = int((batch.before.ids[row // 8] == student.token(f"v{name}")).nonzero()[0]) + 3
-        assert set(tokens) <= set(range(start, start + 15))
-        assert (batch.before.ids[row // 8, list(tokens)] == student.image_token).all()
-        frame = batch.before.pictures[0][8 * (row // 8) + name - 1].numpy().astype(int)
+        images = (overview.ids[row // 8] == student.image_token).nonzero().flatten().tolist()
+        assert set(tokens) <= set(images[15 * (name - 1) : 15 * name])
+        frame = overview.pictures[0][8 * (row // 8) + name - 1].numpy().astype(int)
         x0, y0, x1, y1 = (int(v) for v in boxed(text).corners)
         off = np.abs(frame[y0:y1, x0:x1] - COLOURS[colour]).max(-1)
         clear += (off < 40).mean() > 0.08
     assert clear >= 14  # a board is a few pixels high; the smallest are blurred
 
 
+def test_whole_episodes_are_learnt_as_they_were_logged(lesson: Lesson) -> None:
+    batch = tasks.whole([lesson, lesson])
+    assert batch.before is None
+    assert batch.ids.tolist() == 2 * [lesson.script.ids]
+    assert sum(len(group) for group in batch.pictures) == 2 * len(lesson.refs)
+
+
 @pytest.mark.parametrize("task", ["read", "locate", "bind"])
-def test_rows_have_the_tokens_that_an_episode_has(student: Checkpoint, pool: Pool, task: str) -> None:
+def test_rows_have_the_tokens_that_an_episode_has(
+    student: Checkpoint, pool: Pool, lesson: Lesson, task: str
+) -> None:
     """Written piece by piece, they are tokens as their text is when it is encoded whole."""
     if task == "bind":
-        batch = tasks.bind(student, tasks.Videos(pool, Random(1)), 16)
+        batch = tasks.bind(tasks.Videos(pool, Random(1)), lesson, 16)
     else:
-        batch = (tasks.read if task == "read" else tasks.locate)(student, crops(), 8)
+        batch = (tasks.read if task == "read" else tasks.locate)(crops(), lesson, 8)
     marks = {student.token(name) for name in SPECIALS}
-    for row in [*batch.ids.tolist(), *(batch.before.ids.tolist() if batch.before else [])]:
-        runs: list[list[int]] = [[]] + [[] for ident in row if ident in marks]
-        at = 0
-        for ident in row:
+    for row in batch.ids.tolist():
+        runs: list[list[int]] = [[]]
+        for ident in before(batch).ids[0].tolist() + row:
             if ident in marks:
-                at += 1
+                runs.append([])
             else:
-                runs[at].append(ident)
+                runs[-1].append(ident)
         for run in runs:
             text = student.tokenizer.decode(run, skip_special_tokens=False)
             assert student.tokenizer.encode(text, add_special_tokens=False).ids == run, text

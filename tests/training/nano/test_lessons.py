@@ -1,0 +1,75 @@
+"""Lessons point at what their replies are read from, and lend their beginnings."""
+
+from pathlib import Path
+
+import pytest
+
+from r4agent.engines import Checkpoint
+from r4agent.geometry import Box, convert
+from r4agent.training.nano.lessons import Lesson, lessons
+from r4agent.training.nano.script import EDGES
+from r4agent.training.store import Stored
+
+
+@pytest.fixture
+def found(taught: Path, student: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Stored, Lesson]]:
+    monkeypatch.setenv("R4_HOME", str(taught))
+    return list(lessons(taught / "data", student))
+
+
+def says(lesson: Lesson, at: int) -> str:
+    return str(lesson.script.checkpoint.tokenizer.id_to_token(lesson.script.ids[at]))
+
+
+def test_what_is_said_is_read_where_it_stands(found: list[tuple[Stored, Lesson]]) -> None:
+    """Every token that is looked at is of a picture that shows what is said there."""
+    for stored, lesson in found:
+        script, item = lesson.script, stored.item
+        assert item is not None
+        assert len(lesson.pictures) == len(script.grids) == 10
+        board, text = Box(*item.meta["panel"]), item.evidence[0].source_box
+        assert text is not None
+        said = [(at, what, says(lesson, at + 1)) for at, (what, _) in script.looks.items()]
+        letters = "".join(word for _, what, word in said if what == "letter")
+        assert letters == 2 * item.answers[0]
+        names = [word for _, what, word in said if what == "name"]
+        [name] = set(names)
+        assert len(names) == 2
+        assert len([what for _, what, _ in said if what in EDGES]) == 12
+        for number, (at, (what, tokens)) in enumerate(script.looks.items()):
+            picture = int(name[1:]) - 1 if number < 6 else 8 if number < 10 else 9
+            view = stored.episode.pictures[picture].view
+            rows, columns = script.grids[picture]
+            place = convert(board if number < 6 else text, "shown", region=view.region, shown=view.size)
+            for token in tokens:
+                down, right = divmod(token - script.starts[picture], columns)
+                assert 0 <= down < rows
+                cell = Box(28 * right, 28 * down, 28 * right + 28, 28 * down + 28, "shown")
+                assert cell.overlap(place) is not None, (at, what, token)
+
+
+def test_a_board_is_sought_by_its_colour_and_writing_by_itself(found: list[tuple[Stored, Lesson]]) -> None:
+    for stored, lesson in found:
+        assert stored.item is not None
+        script = lesson.script
+        [word] = set(script.recalls.values())
+        assert says(lesson, word) == stored.item.meta["colour"]
+        assert list(script.recalls) == list(script.looks)[:6]
+
+
+def test_beginnings(found: list[tuple[Stored, Lesson]]) -> None:
+    for _, lesson in found[:3]:
+        script, mark = lesson.script, lesson.script.checkpoint.token("<|vision_start|>")
+        assert lesson.overview == 8
+        for number in (8, 9):
+            before, since = lesson.until(number), lesson.since(number)
+            assert before.learnt == []
+            assert script.ids[len(before.ids)] == mark
+            rows, columns = script.grids[number]
+            picture = script.ids[len(before.ids) : len(before.ids) + rows * columns + 2]
+            assert before.ids + picture + since == script.ids[: len(before.ids + picture + since)]
+            assert len(before.grids) == number
+            assert len(before.ids + picture + since) - 1 in script.looks
+        opening = lesson.opening()
+        assert opening.ids.count(mark) == 8
+        assert says(lesson, len(opening.ids)) == "Question: "
