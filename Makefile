@@ -3,8 +3,9 @@
 PYTEST ?=
 BIN := .venv/bin
 CLIP := examples/demo.mp4
+# One worker more than there are cores: a quarter of the time a test waits for a server or a process.
 # Tests that share a server or an engine are a group, and run in one worker.
-WORKERS := --numprocesses auto --maxprocesses 4 --dist loadgroup
+WORKERS := --numprocesses $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 4 --dist loadgroup
 
 .PHONY: help venv demo test quick check tests
 help:

@@ -185,7 +185,8 @@ def test_keys_go_through_turns_and_enlarge_pictures(page_file: Path, opened: Ope
         assert picture["width"] > 800
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
-        assert page.evaluate("document.activeElement.className") == "open"  # the picture that was left
+        # The picture that was left. The close event comes a moment after the dialog has gone.
+        page.wait_for_function("document.activeElement.className == 'open'")
 
 
 def test_a_click_on_the_evidence_enlarges_it_with_its_box(page_file: Path, opened: Open) -> None:

@@ -1,6 +1,6 @@
 """What the tests of training share: a tiny checkpoint, and real token-exact episodes with pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,9 +65,13 @@ def needle(tmp_path_factory: pytest.TempPathFactory) -> Needle:
 
 
 @pytest.fixture(scope="session")
-def episodes(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Three episodes of `SCRIPTS` on level-0 clips, sampled at temperature 1 as far as the log knows."""
-    return play(SCRIPTS, checkpoint, tmp_path_factory.mktemp("episodes"))
+def episodes(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """Three episodes of `SCRIPTS` on level-0 clips, sampled at temperature 1 as far as the log knows. All
+    tests share their folder, and none may write into it."""
+    played = play(SCRIPTS, checkpoint, tmp_path_factory.mktemp("episodes"))
+    logs = sorted(path.name for path in played.episodes[0].path.parent.iterdir())
+    yield played
+    assert sorted(path.name for path in played.episodes[0].path.parent.iterdir()) == logs
 
 
 def play(
