@@ -80,7 +80,7 @@ class Forward:
 
     def read(self, x: Tensor, places: Tensor, before: Cache | None = None, *, look: bool = False) -> Pass:
         """Rows (B, T, H), padded on the right if at all, at places (3, B, T). before: what they go on from,
-        of as many rows. look: keep the attention."""
+        as many of them from each of its rows. look: keep the attention."""
         cos, sin = self._places(places, x.dtype)
         layers, attention, cache = list[Tensor](), list[Tensor](), Cache()
         for number, layer in enumerate(self.text.layers):
@@ -90,10 +90,8 @@ class Forward:
                 p(y).unflatten(-1, (-1, wide)).transpose(1, 2) for p in (own.q_proj, own.k_proj, own.v_proj)
             )
             q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            if before is not None:
-                k, v = (torch.cat(pair, 2) for pair in zip(before[number], (k, v), strict=True))
             cache.append((k, v))
-            seen, weights = _attend(q, k, v, _causal(q.shape[2], k.shape[2]))
+            seen, weights = _attend(q, k, v, _causal(q.shape[2]), before[number] if before else None)
             if look:
                 attention.append(weights)
             x = x + own.o_proj(seen.transpose(1, 2).flatten(2))
@@ -189,22 +187,45 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos.to(x.dtype) + torch.cat((-b, a), -1) * sin.to(x.dtype)
 
 
-def _causal(queries: int, keys: int) -> Tensor | None:
-    """True where a query may not look; None where it may everywhere."""
-    if queries == 1:
-        return None
-    return torch.ones(queries, keys, dtype=torch.bool).triu(keys - queries + 1)
+def _causal(length: int) -> Tensor:
+    """True where a token may not look."""
+    return torch.ones(length, length, dtype=torch.bool).triu(1)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Attention and its weights. On rows this short it is faster spelt out than torch's own on a CPU; the
-    queries of a group are stacked, so that keys and values are not copied."""
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, before: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Attention and its weights, over the keys and values of what the rows go on from and their own. On rows
+    this short it is faster spelt out than torch's own on a CPU; the queries that share keys are stacked, so
+    that keys and values are not copied."""
     batch, heads, length, wide = q.shape
     groups = k.shape[1]
-    scores = (q * wide**-0.5).reshape(batch, groups, heads // groups * length, wide) @ k.transpose(-1, -2)
-    scores = scores.view(batch, heads, length, -1)
+    q = q * wide**-0.5
+    own = q.reshape(batch, groups, -1, wide) @ k.transpose(-1, -2)
+    scores = own.view(batch, heads, length, -1)
     if hidden is not None:
         scores = scores.masked_fill(hidden, -1e4)
+    if before is not None:
+        stacked = _stacked(q, len(before[0]), groups) @ before[0].transpose(-1, -2)
+        scores = torch.cat([_unstacked(stacked, batch, heads, length), scores], -1)
     weights = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
-    seen = weights.view(batch, groups, -1, weights.shape[-1]) @ v
-    return seen.view(batch, heads, length, wide), weights
+    mine = weights[..., -k.shape[2] :].reshape(batch, groups, -1, k.shape[2])
+    seen = (mine @ v).view(batch, heads, length, wide)
+    if before is not None:
+        stacked = _stacked(weights[..., : -k.shape[2]], len(before[0]), groups) @ before[1]
+        seen = seen + _unstacked(stacked, batch, heads, length)
+    return seen, weights
+
+
+def _stacked(x: Tensor, first: int, groups: int) -> Tensor:
+    """(B, heads, T, D) as (first, groups, all that share keys, D)."""
+    batch, heads, length, wide = x.shape
+    x = x.reshape(first, batch // first, groups, heads // groups * length, wide)
+    return x.transpose(1, 2).reshape(first, groups, -1, wide)
+
+
+def _unstacked(x: Tensor, batch: int, heads: int, length: int) -> Tensor:
+    """`_stacked` undone."""
+    first, groups, _, wide = x.shape
+    x = x.view(first, groups, batch // first, heads // groups * length, wide)
+    return x.transpose(1, 2).reshape(batch, heads, length, wide)

@@ -79,10 +79,9 @@ def run(forward: Forward, batch: Batch) -> Run:
     patches, tokens = forward.see([*before.pictures, *batch.pictures])
     shown = len(before.pictures)
     start = forward.read(forward.embed(before.ids, tokens[:shown], image), before.places)
-    times = len(batch.ids) // len(before.ids)
-    cache = [(k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)) for k, v in start.cache]
     x = forward.embed(batch.ids, tokens[shown:], image).to(tokens[0].dtype)
-    done = forward.read(x, batch.places, cache, look=True)
+    done = forward.read(x, batch.places, start.cache, look=True)
+    times = len(batch.ids) // len(before.ids)
     half = torch.cat([start.layers[HALF].repeat_interleave(times, 0), done.layers[HALF]], 1)
     first = [(before, start.layers[HALF]), (batch, done.layers[HALF])]
     return Run(done, first, half, tokens, patches[shown:] if batch.pictures else patches)

@@ -54,7 +54,7 @@ SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
 """The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` and `r4
 trajectories` ask about, come before."""
 
-READ, BIND, LOCATE, WHOLE = 64, 32, 24, 6  # rows a step
+READ, ALONE, BIND, LOCATE, WHOLE = 64, 96, 64, 36, 6  # rows a step, which take about as long
 EARLY = 0.25  # of the time, in which whole episodes would teach little
 TELL, SCORE = 25, 500  # steps
 
@@ -81,6 +81,8 @@ class School:
         match task:
             case "read":
                 batch = tasks.read(self.crops, lesson, READ)
+            case "read alone":
+                batch = tasks.read(self.crops, lesson, ALONE, alone=True)
             case "locate":
                 batch = tasks.locate(self.crops, lesson, LOCATE)
             case "bind":
@@ -117,11 +119,11 @@ def task_of(rank: int, world: int, step: int, share: float) -> str:
     """What a process does in a step, after a share of the whole time: one alone takes the turns of two."""
     if world == 1:
         rank, step = step % 2, step // 2
-    if rank == 0:
-        return "whole" if share > EARLY and step % 4 == 0 else "read"
-    return ("bind", "locate", *(("read", "whole") if share > EARLY else ()))[
-        step % (4 if share > EARLY else 2)
-    ]
+    if share < EARLY:
+        turns: tuple[str, ...] = ("read alone",) if rank == 0 else ("bind", "locate")
+    else:
+        turns = ("read", "read alone") if rank == 0 else ("bind", "locate", "read alone", "whole")
+    return turns[step % len(turns)]
 
 
 @dataclass

@@ -77,7 +77,7 @@ def test_a_run_that_was_killed_goes_on(
         assert (runs[0].returncode, runs[1].wait(60)) == (0, 0)
     after = steps(out, 0)[len(before) :]
     assert after[0]["step"] == saved["step"] + 1
-    assert {step["task"] for step in steps(out, 0)} == {"read"}
+    assert {step["task"] for step in steps(out, 0)} == {"read alone"}
     assert {step["task"] for step in steps(out, 1)} == {"bind", "locate"}
     assert str(out / "checkpoint") in told
     learnt = Checkpoint.load(out / "checkpoint")
