@@ -25,7 +25,7 @@ from r4agent.media import Limits
 from r4agent.media.roots import AnyRoots, Roots
 from r4agent.media.store import MediaStore, home
 from r4agent.policy import resolve
-from r4agent.policy.resolve import spoken_by
+from r4agent.policy.resolve import budget_of, spoken_by
 from r4agent.reader import Reader
 
 Graph = CompiledStateGraph[RuminationState, None, RuminationInput, RuminationOutput]
@@ -46,10 +46,11 @@ def create_rumination_graph(
 ) -> Graph:
     """The rumination loop: overview → policy → (select_frames | zoom | re_encode) → … → answer.
 
-    policy: a LangChain chat model, `ocr` (the embedded reader) or `MODULE:NAME`. budget: what a question
-    may cost. profile: how the policy's model takes pictures and writes boxes, where the model does not say it
-    itself (ChatR4 does; others are taken to speak as Qwen2.5-VL). reader: checks answers
-    against their evidence; without one `supported` is `unchecked` (the ocr policy brings its own).
+    policy: a LangChain chat model, `ocr` (the embedded reader), `nano` (a small model that comes with the
+    package) or `MODULE:NAME`. budget: what a question may cost; some models bring their own. profile: how the
+    policy's model takes pictures and writes boxes, where the model does not say it itself (ChatR4 does; others
+    are taken to speak as Qwen2.5-VL). reader: checks answers against their evidence; without one `supported`
+    is `unchecked` (the ocr policy brings its own).
     store, episodes: where pictures and logs go, by default under `r4agent.media.store.home()`.
     roots: folders that `media` must lie in, or `Roots`; None: media may lie anywhere, so name it yourself.
     control: how looking is spoilt, for evaluation (`r4agent.graphs.controls`).
@@ -100,7 +101,7 @@ def _nodes(
     kit = Kit(
         policy=model,
         profile=profile or spoken_by(model),
-        budget=budget or Budget(),
+        budget=budget or budget_of(model),
         store=store,
         sources=Sources(limits or Limits()),
         episodes=(Path(episodes) if episodes is not None else home() / "episodes").absolute(),

@@ -191,7 +191,7 @@ def _mcp(mcp: argparse.ArgumentParser) -> None:
 
 def _policy(parser: argparse.ArgumentParser) -> None:
     """Who looks, and what a question may cost."""
-    parser.add_argument("--policy", metavar="ocr|MODULE:NAME", help="who looks (default: ocr)")
+    parser.add_argument("--policy", metavar="ocr|nano|MODULE:NAME", help="who looks (default: ocr)")
     _model(parser)
     _budget(parser)
 

@@ -21,6 +21,7 @@ from r4agent.arguments import parse
 from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line
 
 if TYPE_CHECKING:
+    from r4agent.budget import Budget
     from r4agent.doctor.check import Check
     from r4agent.evaluation import Questions
     from r4agent.graphs.rumination import Graph
@@ -66,17 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from r4agent.budget import Budget
     from r4agent.graphs import create_rumination_graph, create_single_pass_graph
     from r4agent.progress import live, print_result
 
     for out in (options.page, options.gif):
         if out and out.is_dir():
             raise UsageError(f"{out}: is a folder; name a file")
-    budget = Budget.parse(options.budget)
     create = create_single_pass_graph if options.single_pass else create_rumination_graph
     sys.path.append(os.getcwd())  # where MODULE:NAME is looked for last, as `python -m` does first
-    graph = create(_policy(options), budget=budget, reader=_reader())
+    policy = _policy(options)
+    graph = create(policy, budget=_budget(options, policy), reader=_reader())
     with live(options.media) as show:
         result = _run(graph, {"media": options.media, "question": options.question}, show)
     if options.json:
@@ -89,9 +89,13 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> "str | ChatR4":
     """Who looks: a policy by name, or a model and what runs it."""
+    if options.policy == "nano" and (options.engine or options.base_url or options.model_arg):
+        from r4agent.policy.nano import nano_checkpoint
+
+        options.policy, options.model = None, str(nano_checkpoint())
     if options.model is None:
         if options.engine or options.base_url or options.model_arg:
-            raise UsageError("--engine, --base-url and --model-arg go with --model PATH|ID")
+            raise UsageError("--engine, --base-url and --model-arg go with --model PATH|ID or --policy nano")
         return options.policy or "ocr"
     if options.policy:
         raise UsageError("--policy and --model both say who looks; give one")
@@ -112,6 +116,14 @@ def _policy(options: argparse.Namespace) -> "str | ChatR4":
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"--model-arg {first['loc'][0]}={first['input']}: {first['msg']}") from error
+
+
+def _budget(options: argparse.Namespace, policy: "str | ChatR4") -> "Budget":
+    """What a question may cost: as the policy has it, but for what the user says."""
+    from r4agent.budget import Budget
+    from r4agent.policy.resolve import budget_of
+
+    return Budget.parse(options.budget, budget_of(policy))
 
 
 def _model_arguments(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -160,18 +172,18 @@ def _reader() -> "Reader | None":
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from r4agent.budget import Budget
     from r4agent.evaluation import Subject, evaluate, summary
     from r4agent.progress import counter, print_summary
 
     if options.out and options.out.exists() and not options.out.is_dir():
         raise UsageError(f"--out {options.out}: is no folder; results are files in one")
     sys.path.append(os.getcwd())
+    policy = _policy(options)
     subject = Subject(
-        policy=_policy(options),
+        policy=policy,
         single_pass=options.single_pass,
         control=options.control,
-        budget=Budget.parse(options.budget),
+        budget=_budget(options, policy),
     )
     workers = options.workers
     if workers is None:  # the reader keeps a core busy; what another policy needs is not ours to say
@@ -203,11 +215,13 @@ def _questions(options: argparse.Namespace) -> "Questions":
 
 def _trajectories(options: argparse.Namespace) -> int:
     from r4agent.budget import Budget
+    from r4agent.engines import Checkpoint
     from r4agent.progress import counter, print_made
     from r4agent.training.store import EpisodeStore
     from r4agent.training.trajectories import trajectories
 
-    budget, questions = Budget.parse(options.budget), _questions(options)
+    budget = Budget.parse(options.budget, Checkpoint.load(options.model).budget)
+    questions = _questions(options)
     with counter("items") as step:
         made = trajectories(
             questions,
@@ -395,7 +409,6 @@ def _textworld(options: argparse.Namespace) -> int:
 
 
 def _mcp(options: argparse.Namespace) -> int:
-    from r4agent.budget import Budget
     from r4agent.media.roots import Roots
 
     if options.root is None and Path.cwd() == Path("/"):
@@ -408,7 +421,8 @@ def _mcp(options: argparse.Namespace) -> int:
             raise
         raise MissingError('r4 mcp needs the MCP SDK; run: pip install "r4agent[mcp]"') from error
     sys.path.append(os.getcwd())
-    serve(_policy(options), roots, Budget.parse(options.budget), _reader())
+    policy = _policy(options)
+    serve(policy, roots, _budget(options, policy), _reader())
     return ANSWERED
 
 
@@ -441,10 +455,9 @@ def _checks(options: argparse.Namespace) -> "Iterable[Check]":
         from r4agent.doctor.installation import examine
 
         return examine()
-    from r4agent.budget import Budget
     from r4agent.doctor.model import examine_model
 
-    return examine_model(policy, Budget.parse(options.budget))
+    return examine_model(policy, _budget(options, policy))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -1,7 +1,8 @@
 """A Checkpoint: what must be known of a model to speak with it, from its own files.
 
 Promises: a local folder or a hub id, of the Qwen2.5-VL or Qwen3-VL family; its ModelProfile follows from its
-config, or from an `r4agent.json` beside it; anything else is refused by name.
+config, or from an `r4agent.json` beside it, which may also name the Budget that it was trained with; anything
+else is refused by name.
 Does not: load weights (engines do) or need torch.
 """
 
@@ -11,6 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from r4agent.budget import Budget
 from r4agent.errors import MissingError, UsageError, one_line
 from r4agent.geometry import ModelProfile, Space
 
@@ -22,7 +24,8 @@ SPACES: dict[str, Space] = {"qwen2_5_vl": "shown", "qwen3_vl": "thousand"}
 """Which boxes a family was trained to write: pixels of the picture it was shown, or thousandths."""
 
 FILES = ["*.json", "*.txt", "*.jinja"]  # all but the weights
-PROFILE_FILE = "r4agent.json"  # a checkpoint's own profile, e.g. {"space": "thousand", "max_pixels": 12544}
+PROFILE_FILE = "r4agent.json"
+"""What a checkpoint says of itself, such as {"space": "thousand", "budget": {"turns": 5}}."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,18 @@ class Checkpoint:
             max_pixels=sizes.get("longest_edge", 16384 * grid * grid),
         )
         return _own_profile(self.folder / PROFILE_FILE, processor)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What a question may cost where the user does not say it: what the model was trained with."""
+        path = self.folder / PROFILE_FILE
+        own = _read_json(path).get("budget", {})
+        if not isinstance(own, dict):
+            raise UsageError(f"{path}: budget {own!r}: must be an object")
+        try:
+            return Budget.parse([f"{key}={value}" for key, value in own.items()])
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
 
     @cached_property
     def tokenizer(self) -> "Tokenizer":
@@ -174,7 +189,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _own_profile(path: Path, processor: ModelProfile) -> ModelProfile:
     """What a checkpoint says of itself, over what its processor says. The processor's range holds: what lies
     outside it would be resized."""
-    own = _read_json(path)
+    own = {key: value for key, value in _read_json(path).items() if key != "budget"}
     unknown = set(own) - {"name", "space", "min_pixels", "max_pixels"}
     if unknown:
         raise UsageError(f"{path}: unknown keys {', '.join(sorted(unknown))}")

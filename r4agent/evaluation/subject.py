@@ -19,7 +19,7 @@ from r4agent.errors import UsageError
 from r4agent.evaluation.results import Row
 from r4agent.geometry import QWEN2_5_VL, ModelProfile, Size
 from r4agent.graphs.dialogue import signature
-from r4agent.policy.resolve import described, spoken_by
+from r4agent.policy.resolve import budget_of, described, spoken_by
 from r4agent.tools import TOOLS
 
 Control = Literal["equal-pixels", "random-crop", "blank-crop", "no-tool"]
@@ -30,17 +30,20 @@ The others are runs in which looking is spoilt (`r4agent.graphs.controls`)."""
 @dataclass(frozen=True)
 class Subject:
     """policy: a name or a chat model. single_pass: look at the overview once. control: see `Control`.
-    budget, profile: as `create_rumination_graph` takes them; `speaks` is the profile that holds."""
+    budget, profile: as `create_rumination_graph` takes them, once made the budget that holds; `speaks` is the
+    profile that holds."""
 
     policy: str | BaseChatModel = "ocr"
     single_pass: bool = False
     control: Control | None = None
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget = field(default=None)  # type: ignore[assignment]  # becomes the policy's own
     profile: ModelProfile | None = None
 
     def __post_init__(self) -> None:
         if self.single_pass and self.control:
             raise UsageError(f"control {self.control!r} is of a run that ruminates; leave single pass out")
+        if self.budget is None:
+            object.__setattr__(self, "budget", budget_of(self.policy))
 
     @property
     def speaks(self) -> ModelProfile:

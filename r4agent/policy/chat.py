@@ -28,6 +28,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr
 
+from r4agent.budget import Budget
 from r4agent.engines import Checkpoint, Engine, Sample, open_engine
 from r4agent.engines.chatml import ChatML
 from r4agent.errors import RunError, UsageError
@@ -75,6 +76,11 @@ class ChatR4(BaseChatModel):
     def speaks(self) -> ModelProfile:
         """How the model takes pictures and writes boxes; the graph goes by it."""
         return self.checkpoint.profile
+
+    @property
+    def budget(self) -> Budget:
+        """What a question may cost where the user does not say it."""
+        return self.checkpoint.budget
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -1,7 +1,8 @@
 """From what a user names as the policy to a chat model.
 
-Promises: a chat model is taken as it is; `ocr` is the embedded reader; `MODULE:NAME` is imported and,
-unless it is a chat model already, called without arguments to make one.
+Promises: a chat model is taken as it is; `ocr` is the embedded reader, `nano` the small model that comes with
+r4agent; `MODULE:NAME` is imported and, unless it is a chat model already, called without arguments to make
+one.
 Does not: guess. An unknown name is an error that lists what there is.
 """
 
@@ -10,6 +11,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
+from r4agent.budget import Budget
 from r4agent.errors import MissingError, RunError, UsageError, one_line
 from r4agent.geometry import QWEN2_5_VL, ModelProfile
 from r4agent.media.store import MediaStore, home
@@ -35,9 +37,13 @@ def resolve(
 
         reader = reader or Reader(cache=home() / "read")
         return OcrPolicy(store=store, reader=reader, speaks=profile or QWEN2_5_VL)
+    if policy == "nano":
+        from r4agent.policy.nano import make_nano
+
+        return seeing(make_nano(), store)
     module, colon, name = policy.partition(":")
     if not (module and colon and name):
-        raise UsageError(f"policy {policy!r}: give `ocr`, a chat model, or MODULE:NAME")
+        raise UsageError(f"policy {policy!r}: give `ocr`, `nano`, a chat model, or MODULE:NAME")
     try:
         made = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -60,6 +66,16 @@ def spoken_by(model: BaseChatModel) -> ModelProfile:
     """How a policy takes pictures and writes boxes: as it says itself (ours do), else as Qwen2.5-VL."""
     profile: ModelProfile = getattr(model, "speaks", None) or QWEN2_5_VL
     return profile
+
+
+def budget_of(model: str | BaseChatModel) -> Budget:
+    """What a question may cost where the user does not say it: as a policy says itself, else the defaults."""
+    if model == "nano":
+        from r4agent.policy.nano import make_nano
+
+        model = make_nano()
+    budget: Budget = getattr(model, "budget", None) or Budget()
+    return budget
 
 
 def described(model: BaseChatModel) -> dict[str, Any]:

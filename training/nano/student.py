@@ -3,8 +3,9 @@
     make_student("runs/nano/start")
 
 Promises: an ordinary Qwen2.5-VL checkpoint of six million parameters, random, that vLLM and transformers
-load. Its tokenizer has bytes, and a token for each run of text that the graph and its teacher always say the
-same, so that an episode of level 0 takes some hundreds of tokens, not thousands; any other text stays bytes.
+load; it brings the Budget that it is asked with. Its tokenizer has bytes, and a token for each run of text
+that the graph and its teacher always say the same, so that an episode of level 0 takes some hundreds of
+tokens, not thousands; any other text stays bytes.
 Does not: know anything. The nano curriculum teaches it.
 
 docs/nano.md says in which three things it is not like Qwen's own models, and why.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from r4agent import protocol
 from r4agent.budget import Budget
 from r4agent.engines import tiny
+from r4agent.engines.checkpoint import PROFILE_FILE
 from r4agent.geometry import QWEN2_5_VL
 from r4agent.graphs.dialogue import signature
 from r4agent.textworld.level0 import ASK_COLOUR, ASK_LABEL, COLOURS, SIZES
@@ -60,7 +62,10 @@ def make_student(folder: str | Path, *, seed: int = 0) -> Path:
     """Write the checkpoint into `folder`; returns it. The same seed gives the same weights."""
     tokenizer = make_tokenizer()
     config = _config(tokenizer.get_vocab())
-    return tiny.write("qwen2_5_vl", Path(folder), tokenizer, config, seed, _liken)
+    made = tiny.write("qwen2_5_vl", Path(folder), tokenizer, config, seed, _liken)
+    own = {"budget": BUDGET.model_dump(exclude_defaults=True)}
+    (made / PROFILE_FILE).write_text(json.dumps(own, indent=2) + "\n")
+    return made
 
 
 def make_tokenizer() -> "Tokenizer":

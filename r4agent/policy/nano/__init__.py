@@ -1,0 +1,35 @@
+"""The nano policy: a model of six million parameters that comes with the package and ruminates in level 0.
+
+    r4 ask clip.mp4 "What does the red sign say?" --policy nano
+    graph = create_rumination_graph("nano")
+
+Promises: an ordinary Qwen2.5-VL checkpoint, `checkpoint/`, which transformers and vLLM load like any other;
+its files are those whose checksums are beside them. It brings its own Budget (`r4agent.json`).
+Does not: read anything but short codes and words on the signs of level 0. docs/nano.md is its card.
+"""
+
+import hashlib
+from pathlib import Path
+
+from r4agent.errors import MissingError, one_line
+from r4agent.policy.chat import ChatR4
+
+FOLDER = Path(__file__).parent / "checkpoint"
+SUMS = "SHA256SUMS"
+
+
+def nano_checkpoint() -> Path:
+    """The folder of the checkpoint. Raises MissingError when its files are not those that were shipped."""
+    try:
+        sums = [line.split("  ") for line in (FOLDER / SUMS).read_text().splitlines()]
+        for digest, name in sums:
+            if hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() != digest:
+                raise MissingError(f"{FOLDER / name}: is not what was shipped; install r4agent anew")
+    except OSError as error:
+        raise MissingError(f"{FOLDER}: is not whole: {one_line(error)}; install r4agent anew") from error
+    return FOLDER
+
+
+def make_nano() -> ChatR4:
+    """The policy on transformers. For vLLM: `ChatR4(model=str(nano_checkpoint()), engine="vllm")`."""
+    return ChatR4(model=str(nano_checkpoint()), engine="transformers")
