@@ -14,6 +14,7 @@ def test_parse_reads_each_key_and_leaves_the_rest() -> None:
     assert (parsed.turns, parsed.seconds) == (4, 1.5)
     assert parsed.model_copy(update={"turns": Budget().turns, "seconds": Budget().seconds}) == Budget()
     assert Budget.parse([]) == Budget()
+    assert Budget.parse(["turns=3"], Budget(turns=9, images=4)) == Budget(turns=3, images=4)
 
 
 @given(st.fixed_dictionaries({}, optional={key: st.integers(4, 1000) for key in Budget.model_fields}))

@@ -60,8 +60,9 @@ def trajectories(
     progress: Callable[[int, int], None] | None = None,
 ) -> Made:
     """One trajectory of each item, into `out`, as of the stage `kind`. model: the student's checkpoint, of
-    which only the tokenizer and the profile are used. progress: called with items done and in all."""
-    desk = _Desk(model, out, kind, budget or Budget(), store or MediaStore())
+    which only the tokenizer and the profile are used, and the budget where none is given. progress: called
+    with items done and in all."""
+    desk = _Desk(model, out, kind, budget or Checkpoint.load(model).budget, store or MediaStore())
     made = Made()
     there = {stored.item.id for stored in _stored(out, kind) if stored.item}
     for item in questions.items:

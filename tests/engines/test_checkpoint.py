@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
 from r4agent.errors import MissingError, UsageError
 
@@ -103,6 +104,26 @@ def test_a_profile_of_its_own(folder: Path, tmp_path: Path) -> None:
 def test_a_profile_that_can_not_be(folder: Path, tmp_path: Path, own: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         _ = made(_moved(folder, tmp_path / "x"), r4agent__json=own).profile
+
+
+def test_a_budget_of_its_own(folder: Path, tmp_path: Path) -> None:
+    own = made(_moved(folder, tmp_path / "x"), r4agent__json={"budget": {"turns": 5, "picture_tokens": 32}})
+    assert own.budget == Budget(turns=5, picture_tokens=32)
+    assert own.profile == Checkpoint.load(folder).profile
+    assert Checkpoint.load(folder).budget == Budget()
+
+
+@pytest.mark.parametrize(
+    ("budget", "says"),
+    [
+        (5, "budget 5: must be an object"),
+        ({"turn": 5}, r"r4agent\.json: budget 'turn=5': write KEY=VALUE"),
+        ({"turns": 0}, r"r4agent\.json: budget turns=0: "),
+    ],
+)
+def test_a_budget_that_can_not_be(folder: Path, tmp_path: Path, budget: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        _ = made(_moved(folder, tmp_path / "x"), r4agent__json={"budget": budget}).budget
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2_vl", "qwen3_vl_moe", None])

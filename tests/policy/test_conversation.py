@@ -96,5 +96,5 @@ def test_a_policy_is_named(store: MediaStore, monkeypatch: pytest.MonkeyPatch) -
         resolve(f"{module}:nobody", store=store, reader=None)
     with pytest.raises(MissingError, match="No module named"):
         resolve("no_such_module:x", store=store, reader=None)
-    with pytest.raises(UsageError, match="give `ocr`, a chat model, or MODULE:NAME"):
+    with pytest.raises(UsageError, match="give `ocr`, `nano`, a chat model, or MODULE:NAME"):
         resolve("gpt", store=store, reader=None)

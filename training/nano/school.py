@@ -54,7 +54,7 @@ SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
 """The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` and `r4
 trajectories` ask about, come before."""
 
-READ, ALONE, BIND, LOCATE, WHOLE = 64, 96, 64, 36, 6  # rows a step, which take about as long
+READ, ALONE, BIND, LOCATE, WHOLE = 32, 48, 32, 18, 3  # rows a step, which take about as long
 EARLY = 0.25  # of the time, in which whole episodes would teach little
 TELL, SCORE = 25, 500  # steps
 

@@ -42,7 +42,6 @@ def taught(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A home with a store of episodes, `data`: every question by colour of three clips of world 1."""
     from r4agent.evaluation.questions import Questions
     from r4agent.textworld import make_clip
-    from r4agent.training.nano.student import BUDGET
     from r4agent.training.store import EpisodeStore
     from r4agent.training.trajectories import trajectories
 
@@ -51,9 +50,7 @@ def taught(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Pat
     asked = tuple(item for item in items if item.meta["kind"] == "sign by colour")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("R4_HOME", str(home))
-        made = trajectories(
-            Questions("signs", asked, 0), student.name, EpisodeStore(home / "data"), "closer", budget=BUDGET
-        )
+        made = trajectories(Questions("signs", asked, 0), student.name, EpisodeStore(home / "data"), "closer")
     assert made.kept == len(asked)
     return home
 

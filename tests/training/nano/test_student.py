@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from r4agent import MediaStore
+from r4agent import MediaStore, create_rumination_graph
 from r4agent.engines import Checkpoint
+from r4agent.episode import Episode
 from r4agent.evaluation import of_textworld
+from r4agent.policy.chat import ChatR4
 from r4agent.training.nano.student import BUDGET, make_student, words
 from r4agent.training.rows import Row
 from r4agent.training.store import EpisodeStore
 from r4agent.training.trajectories import trajectories
+
+from ...policy.scripted_engine import ScriptedEngine
+from ...textworld.conftest import clip_file
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +37,15 @@ def test_an_episode_of_level_0_takes_some_hundreds_of_tokens(student: Checkpoint
         said = [student.tokenizer.id_to_token(ident) for ident in row.ids[: row.prompt]]
         longest = max(len(run) for run in "".join("b" if len(s) == 1 else " " for s in said).split())
         assert longest <= 8, said
+
+
+def test_it_is_asked_with_its_own_budget(student: Checkpoint, tmp_path: Path) -> None:
+    engine = ScriptedEngine(student, lambda prompt, request: "<not_found>too small</not_found>")
+    model = ChatR4(model=student.name, engine=engine)
+    graph = create_rumination_graph(model, store=MediaStore(tmp_path / "pictures"), episodes=tmp_path)
+    clip, [item, *_] = clip_file(0, 3, tmp_path)
+    result = graph.invoke({"media": str(clip), "question": item.question})
+    assert Episode.read(result["episode"]).header["budget"] == BUDGET.model_dump()
 
 
 def test_every_word_is_a_token_and_text_comes_back(student: Checkpoint) -> None:
