@@ -24,6 +24,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import Any
 
 from r4agent.engines import cpu
@@ -92,9 +93,9 @@ class School:
         return losses.learn(Forward(self.model), self.helps, batch)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def score(self, n: int = 256) -> dict[str, float]:
-        """Of held-out clips. read: texts that are read whole, in known and in unknown typefaces. frame:
-        questions whose frame is named. board, text: boxes at most three pixels off at any edge."""
+    def score(self, n: int = 256) -> dict[str, list[float]]:
+        """Of held-out clips, 1 or 0 each. read: a text is read whole, in a known or an unknown typeface. frame:
+        the frame of a question is named. board, text: a box is at most three pixels off at any edge."""
         forward, told, lesson = Forward(self.model), {}, self.lessons[0]
         for name, fits in (("read", known), ("read, unknown typefaces", unknown)):
             crops = tasks.Crops(signs(count(SCORED), fits), BUDGET, Random(1), reuse=1)
@@ -104,7 +105,7 @@ class School:
         batch = tasks.bind(tasks.Videos(self.held, Random(3)), lesson, n)
         told["frame"] = scores.named(forward, batch)
         told["board"] = scores.close(forward, self.helps, batch, 3)
-        return {key: round(value, 4) for key, value in told.items()}
+        return told
 
 
 def known(font: str) -> bool:
@@ -312,11 +313,15 @@ def _run(school: School, progress: Progress, save: int) -> None:
             if progress.step % save == 0:
                 progress.save(school)
             if progress.step % SCORE == 0:
-                print(json.dumps({"step": progress.step, **school.score()}), file=scored, flush=True)
+                print(json.dumps({"step": progress.step, **_means(school)}), file=scored, flush=True)
         if rank == 0:
-            print(json.dumps({"step": progress.step, **school.score()}), file=scored, flush=True)
+            print(json.dumps({"step": progress.step, **_means(school)}), file=scored, flush=True)
             progress.save(school)
             print(export(school, out / "checkpoint"))
+
+
+def _means(school: School) -> dict[str, float]:
+    return {key: round(fmean(values), 4) for key, values in school.score().items()}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Scores: what the nano policy would say of a batch.
 
-Promises: shares of rows, 0 to 1, each token said greedily after the right ones before it: a row that is right
+Promises: 1 or 0 a row, each token said greedily after the right ones before it: a row that is right
 throughout is what greedy sampling gives.
 Does not: follow a wrong token. Episodes do; they are evaluated by `r4 eval`.
 """
@@ -13,24 +13,24 @@ from r4agent.training.nano.script import EDGES, Batch
 from r4agent.training.nano.student import NUMBERS
 
 
-def whole(forward: Forward, batch: Batch) -> float:
-    """Rows whose learnt tokens would all be said."""
+def whole(forward: Forward, batch: Batch) -> list[float]:
+    """Whether all learnt tokens of a row would be said."""
     wrong = {row for row, at, guess in _guesses(forward, batch) if guess != int(batch.ids[row, at])}
-    return 1 - len(wrong) / len(batch.ids)
+    return [float(row not in wrong) for row in range(len(batch.ids))]
 
 
-def named(forward: Forward, batch: Batch) -> float:
-    """Rows that would name the right picture first."""
+def named(forward: Forward, batch: Batch) -> list[float]:
+    """Whether the right picture would be named first."""
     names = {(row, at + 1) for row, at, what, _ in batch.looks if what == "name"}
-    first: dict[int, bool] = {}
+    first: dict[int, float] = {}
     for row, at, guess in _guesses(forward, batch):
         if (row, at) in names:
-            first.setdefault(row, guess == int(batch.ids[row, at]))
-    return sum(first.values()) / len(first)
+            first.setdefault(row, float(guess == int(batch.ids[row, at])))
+    return list(first.values())
 
 
-def close(forward: Forward, helps: Helps, batch: Batch, pixels: int) -> float:
-    """Rows whose box would be at most so far off at every edge."""
+def close(forward: Forward, helps: Helps, batch: Batch, pixels: int) -> list[float]:
+    """Whether the box would be at most so far off at every edge."""
     number = {int(ident): n for group in helps.numbers for n, ident in enumerate(group)}
     edges = {(row, at + 1) for row, at, what, _ in batch.looks if what in EDGES}
     worst: dict[int, int] = {}
@@ -38,7 +38,7 @@ def close(forward: Forward, helps: Helps, batch: Batch, pixels: int) -> float:
         if (row, at) in edges:
             off = abs(number.get(guess, NUMBERS) - number[int(batch.ids[row, at])])
             worst[row] = max(worst.get(row, 0), off)
-    return sum(off <= pixels for off in worst.values()) / len(worst)
+    return [float(off <= pixels) for off in worst.values()]
 
 
 def _guesses(forward: Forward, batch: Batch) -> Iterator[tuple[int, int, int]]:
