@@ -49,8 +49,8 @@ def create_rumination_graph(
     policy: a LangChain chat model, `ocr` (the embedded reader), `nano` (a small model that comes with the
     package) or `MODULE:NAME`. budget: what a question may cost; some models bring their own. profile: how the
     policy's model takes pictures and writes boxes, where the model does not say it itself (ChatR4 does;
-    others are taken to speak as Qwen2.5-VL). reader: checks answers against their evidence; without one `supported`
-    is `unchecked` (the ocr policy brings its own).
+    others are taken to speak as Qwen2.5-VL). reader: checks answers against their evidence; without one
+    `supported` is `unchecked` (the ocr policy brings its own).
     store, episodes: where pictures and logs go, by default under `r4agent.media.store.home()`.
     roots: folders that `media` must lie in, or `Roots`; None: media may lie anywhere, so name it yourself.
     control: how looking is spoilt, for evaluation (`r4agent.graphs.controls`).

@@ -96,9 +96,9 @@ def _trajectories(made: argparse.ArgumentParser) -> None:
     _asked(made)
     made.add_argument(
         "--kind",
-        choices=("deliberate", "compositional", "closer"),
+        choices=("deliberate", "compositional", "closer", "search"),
         required=True,
-        help="one kind of operation an episode, several, or small steps from board to text",
+        help="one kind of operation an episode; several; small steps from board to text; board after board",
     )
     made.add_argument("--model", required=True, metavar="PATH|ID", help="the student: a Qwen-VL checkpoint")
     made.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of an episode store")

@@ -5,6 +5,8 @@
                     place looked at first and left
     closer          a zoom on the board that a text stands on, then on the text: small steps, each of which
                     can be foreseen from the picture before it, as a small student needs them
+    search          a zoom on one labelled board after another, until the label is the one asked for, then on
+                    the text: which board has which label can't be seen in the overview
 
 Promises: a plan follows from the item, the pictures shown so far and a lot; the answer is not said before a
 picture showed it, and a wrong look shows nothing of it.
@@ -12,14 +14,15 @@ Does not: read. It knows where the answer stands, so what it teaches is where to
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from langchain_core.messages import BaseMessage
 
 from r4agent.media.view import Picture, pictures_in
-from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, moment_of, roomy
+from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, labelled, moment_of, roomy
 
-Kind = Literal["deliberate", "compositional", "closer"]
+Kind = Literal["deliberate", "compositional", "closer", "search"]
 
 Plan = Callable[[Scene], Iterator[str]]
 """The replies to an item, one after another; `scene.pictures` has grown when the next is asked for."""
@@ -86,10 +89,29 @@ def board_then_text(scene: Scene) -> Iterator[str]:
     yield scene.answer()
 
 
+def board_by_board(scene: Scene) -> Iterator[str]:
+    label = scene.item.meta.get("label")
+    known = f"Wanted: {label}."
+    for item in labelled(scene.item):
+        other = replace(scene, item=item)
+        picture = other.holding()
+        board = roomy(other.board(picture), picture.view.region)
+        yield scene.zoom(f"{known} Perhaps in this part of {picture.name}.", picture, board)
+        name = scene.pictures[-1].name
+        if item.answers == scene.item.answers:
+            break
+        known = f"{name} is {item.meta['label']}, not {label}."
+    picture = scene.holding()
+    thought = f"{name} is {label}. It is here in {name}: look closer."
+    yield scene.zoom(thought, picture, roomy(scene.text(picture), picture.view.region))
+    yield scene.answer()
+
+
 PLANS: dict[Kind, tuple[Plan, ...]] = {
     "deliberate": (frames, zoom, again),
     "compositional": (frame_then_zoom, zoom_of_zoom, detail_then_zoom, wrong_frame, wrong_place),
     "closer": (board_then_text,),
+    "search": (board_by_board,),
 }
 
 

@@ -17,6 +17,7 @@ from r4agent.geometry import Box, ModelProfile, convert
 from r4agent.item import Item, Span
 from r4agent.media.view import Picture, View
 from r4agent.policy.extract import understand
+from r4agent.textworld import make_clip
 
 TIGHT, WIDE = (0.1, 0.5), (2.0, 4.0)  # margins around a text, in heights and widths of what it stands on
 NEAR = 0.75  # the margin of a box that can be foreseen, in heights of what stands in it
@@ -166,6 +167,18 @@ def written(box: Box, view: View, profile: ModelProfile) -> list[float]:
         return [round(v, 4) for v in mine.corners]
     x0, y0, x1, y1 = mine.corners
     return [int(x0), int(y0), -int(-x1 // 1), -int(-y1 // 1)]  # outward: no part of the text is lost
+
+
+def labelled(item: Item) -> list[Item]:
+    """The questions about labelled signs of the same clip, in the order in which the signs appear. Unfit
+    where it is none of these."""
+    if item.meta.get("kind") != "sign by label":
+        raise Unfit("no sign is asked for by its label")
+    clip = make_clip(item.meta["level"], item.meta["seed"])
+    found = [one for one in clip.items if one.meta["kind"] == "sign by label"]
+    if item.answers not in [one.answers for one in found]:
+        raise Unfit("this machine draws the clip otherwise: it has other typefaces")
+    return sorted(found, key=lambda one: one.evidence[0].start)
 
 
 def moment_of(view: View) -> float:

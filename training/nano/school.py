@@ -94,7 +94,7 @@ class School:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def score(self, n: int = 256) -> dict[str, list[float]]:
-        """Of held-out clips, 1 or 0 each. read: a text is read whole, in a known or an unknown typeface. frame:
+        """Of held-out clips, 1 or 0 each. read: a text is read whole, in known and unknown typefaces. frame:
         the frame of a question is named. board, text: a box is at most three pixels off at any edge."""
         forward, told, lesson = Forward(self.model), {}, self.lessons[0]
         for name, fits in (("read", known), ("read, unknown typefaces", unknown)):
