@@ -32,7 +32,9 @@ def main() -> None:
     made.add_argument("--frames", type=Path, default=Path("nano/frames"), help="drawn there unless they are")
     given = made.parse_args()
     checkpoint = str(nano_checkpoint()) if given.checkpoint == "nano" else given.checkpoint
-    school = enter(checkpoint, given.episodes, given.frames, 20)
+    school = enter(
+        checkpoint, given.episodes, given.frames, clips=20, held=given.n // 8
+    )  # a frame a question
     told = {}
     for name, values in school.score(given.n).items():
         value, low, high = mean(values)[:3]

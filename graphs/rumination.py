@@ -101,7 +101,7 @@ def _nodes(
     kit = Kit(
         policy=model,
         profile=profile or spoken_by(model),
-        budget=budget or budget_of(model),
+        budget=budget or budget_of(policy),
         store=store,
         sources=Sources(limits or Limits()),
         episodes=(Path(episodes) if episodes is not None else home() / "episodes").absolute(),

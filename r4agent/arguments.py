@@ -218,7 +218,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=("vllm", "http", "transformers"),
-        help="what runs it (default: http with --base-url, else vllm)",
+        help="what runs it (default: http with --base-url, transformers for nano, else vllm)",
     )
     parser.add_argument("--base-url", metavar="URL", help="of a vllm serve; its key is in $VLLM_API_KEY")
     parser.add_argument(

@@ -5,7 +5,7 @@ and seconds are known only after a turn: once either is used up, the next turn i
 Does not: estimate memory or money, or interrupt a turn (set the chat model's own timeout and max_tokens).
 """
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,10 +34,9 @@ class Budget(BaseModel):
     picture_tokens: int = Field(default=1_280, ge=4)
 
     @classmethod
-    def parse(cls, pairs: list[str], base: Self | None = None) -> Self:
-        """From `KEY=VALUE` strings, as the command takes them. base: what holds for keys left out, else the
-        defaults."""
-        values: dict[str, Any] = base.model_dump() if base else {}
+    def parse(cls, pairs: list[str]) -> Self:
+        """From `KEY=VALUE` strings, as the command takes them."""
+        values: dict[str, str] = {}
         for pair in pairs:
             key, equals, value = pair.partition("=")
             if not equals or key not in cls.model_fields:
@@ -49,6 +48,10 @@ class Budget(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise UsageError(f"budget {first['loc'][0]}={first['input']}: {first['msg']}") from error
+
+    def over(self, base: "Budget") -> "Budget":
+        """What was said here, and for the rest what `base` has."""
+        return base.model_copy(update={key: getattr(self, key) for key in self.model_fields_set})
 
     def last(self, spent: "Spent") -> bool:
         """Whether the next turn is the last that the budget allows."""

@@ -89,26 +89,26 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> "str | ChatR4":
     """Who looks: a policy by name, or a model and what runs it."""
-    if options.policy == "nano" and (options.engine or options.base_url or options.model_arg):
+    if options.policy and options.model:
+        raise UsageError("--policy and --model both say who looks; give one")
+    engine, model = options.engine or ("http" if options.base_url else None), options.model
+    if options.policy == "nano":
         from r4agent.policy.nano import nano_checkpoint
 
-        options.policy, options.model = None, str(nano_checkpoint())
-    if options.model is None:
+        engine, model = engine or "transformers", str(nano_checkpoint())
+    if model is None:
         if options.engine or options.base_url or options.model_arg:
             raise UsageError("--engine, --base-url and --model-arg go with --model PATH|ID or --policy nano")
         return options.policy or "ocr"
-    if options.policy:
-        raise UsageError("--policy and --model both say who looks; give one")
     from pydantic import ValidationError
 
     from r4agent.policy.chat import ChatR4
 
-    engine = options.engine or ("http" if options.base_url else "vllm")
     own, others = _model_arguments(options.model_arg)
     try:
         return ChatR4(
-            model=options.model,
-            engine=engine,
+            model=model,
+            engine=engine or "vllm",
             base_url=options.base_url,
             engine_args=others,
             **own,
@@ -123,7 +123,7 @@ def _budget(options: argparse.Namespace, policy: "str | ChatR4") -> "Budget":
     from r4agent.budget import Budget
     from r4agent.policy.resolve import budget_of
 
-    return Budget.parse(options.budget, budget_of(policy))
+    return Budget.parse(options.budget).over(budget_of(policy))
 
 
 def _model_arguments(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -220,7 +220,7 @@ def _trajectories(options: argparse.Namespace) -> int:
     from r4agent.training.store import EpisodeStore
     from r4agent.training.trajectories import trajectories
 
-    budget = Budget.parse(options.budget, Checkpoint.load(options.model).budget)
+    budget = Budget.parse(options.budget).over(Checkpoint.load(options.model).budget)
     questions = _questions(options)
     with counter("items") as step:
         made = trajectories(
@@ -409,6 +409,7 @@ def _textworld(options: argparse.Namespace) -> int:
 
 
 def _mcp(options: argparse.Namespace) -> int:
+    from r4agent.budget import Budget
     from r4agent.media.roots import Roots
 
     if options.root is None and Path.cwd() == Path("/"):
@@ -421,8 +422,7 @@ def _mcp(options: argparse.Namespace) -> int:
             raise
         raise MissingError('r4 mcp needs the MCP SDK; run: pip install "r4agent[mcp]"') from error
     sys.path.append(os.getcwd())
-    policy = _policy(options)
-    serve(policy, roots, _budget(options, policy), _reader())
+    serve(_policy(options), roots, Budget.parse(options.budget), _reader())
     return ANSWERED
 
 
@@ -455,9 +455,14 @@ def _checks(options: argparse.Namespace) -> "Iterable[Check]":
         from r4agent.doctor.installation import examine
 
         return examine()
+    from r4agent.budget import Budget
     from r4agent.doctor.model import examine_model
 
-    return examine_model(policy, _budget(options, policy))
+    try:
+        budget = _budget(options, policy)
+    except R4Error:  # the first check says what is wrong with the checkpoint
+        budget = Budget.parse(options.budget)
+    return examine_model(policy, budget)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

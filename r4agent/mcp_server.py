@@ -46,6 +46,7 @@ from r4agent.media import Limits
 from r4agent.media.listing import media_under
 from r4agent.media.roots import Roots
 from r4agent.media.store import MediaStore
+from r4agent.policy.resolve import budget_of
 from r4agent.reader import Reader
 from r4agent.tools import ReEncode, SelectFrames, Zoom
 from r4agent.tools.re_encode import Detail
@@ -230,9 +231,11 @@ class Desk:
 
 
 def serve(policy: str | BaseChatModel, roots: Roots, budget: Budget, reader: Reader | None) -> None:
-    """Serve one client on standard input and output, until it goes."""
+    """Serve one client on standard input and output, until it goes. budget: of the client's own looking, and
+    over the policy's own of a question that it asks."""
     store = MediaStore()
-    graph = create_rumination_graph(policy, budget=budget, reader=reader, store=store)
+    asked = budget.over(budget_of(policy))
+    graph = create_rumination_graph(policy, budget=asked, reader=reader, store=store)
     server = create_mcp_server(graph, roots, budget=budget, store=store)
     server.run("stdio")
 

@@ -14,7 +14,8 @@ def test_parse_reads_each_key_and_leaves_the_rest() -> None:
     assert (parsed.turns, parsed.seconds) == (4, 1.5)
     assert parsed.model_copy(update={"turns": Budget().turns, "seconds": Budget().seconds}) == Budget()
     assert Budget.parse([]) == Budget()
-    assert Budget.parse(["turns=3"], Budget(turns=9, images=4)) == Budget(turns=3, images=4)
+    assert Budget.parse(["turns=3"]).over(Budget(turns=9, images=4)) == Budget(turns=3, images=4)
+    assert "seconds" not in Budget.parse(["turns=3"]).over(Budget(images=4)).model_fields_set
 
 
 @given(st.fixed_dictionaries({}, optional={key: st.integers(4, 1000) for key in Budget.model_fields}))

@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from r4agent.budget import Budget
+from r4agent.engines import Checkpoint
 from r4agent.episode import Status
 from r4agent.errors import MissingError, UsageError, one_line
 from r4agent.evaluation import Questions, of_file, of_textworld
@@ -147,7 +148,7 @@ Stage = Annotated[Sft | Grpo, Field(discriminator="trainer")]
 class Curriculum(_Strict):
     """Stages, each of which begins with what the one before made. model: a checkpoint's folder or hub id.
     out: the folder of the run. devices: processes that train, over which FSDP or DeepSpeed shares out the
-    weights. budget: of a question, in rollouts and in evaluation."""
+    weights. budget: of a question, in rollouts and in evaluation, where it differs from the model's own."""
 
     model: str
     out: Path
@@ -168,6 +169,11 @@ class Curriculum(_Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"stages: names must differ, and they are {', '.join(names)}")
         return self
+
+    @property
+    def asked_with(self) -> Budget:
+        """What a question may cost: as the model has it, but for what the file says."""
+        return self.budget.over(Checkpoint.load(self.model).budget)
 
     @classmethod
     def read(cls, path: str | Path, **changes: Any) -> Self:

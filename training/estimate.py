@@ -140,7 +140,7 @@ def _of_sft(curriculum: Curriculum, stage: Sft, size: Size) -> Needs:
 
 def _of_grpo(curriculum: Curriculum, stage: Grpo, size: Size) -> Needs:
     config = grpo.config_of(stage.settings, Path(), stage.dtype)
-    budget = curriculum.budget
+    budget = curriculum.asked_with
     said = min(budget.new_tokens, budget.turns * stage.max_tokens)
     tokens = PROMPT + budget.image_tokens + said
     batch = config.per_device_train_batch_size
@@ -211,7 +211,7 @@ def _flops(size: Size, tokens: int, stage: Sft | Grpo, config: Any) -> float:
 def _kept(stage: Sft, curriculum: Curriculum) -> tuple[int | None, int]:
     """How many rows there are, and tokens of the longest: as many as the budget allows where they are not
     made yet."""
-    budget = curriculum.budget
+    budget = curriculum.asked_with
     try:
         entries = EpisodeStore(stage.data.episodes).entries(**stage.data.which)
     except MissingError:

@@ -112,7 +112,7 @@ def grpo(
             sampling,
             store,
             folder=archive.rollouts,
-            budget=budget or Budget(),
+            budget=budget or checkpoint.budget,
             seed=config.seed,
             max_tokens=max_tokens,
             reader=reader,

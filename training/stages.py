@@ -131,7 +131,7 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
                 start,
                 data.load().items,
                 store,
-                budget=curriculum.budget,
+                budget=curriculum.asked_with,
                 engine=stage.engine,
                 engine_args=stage.engine_args,
                 max_tokens=stage.max_tokens,
@@ -189,7 +189,7 @@ def _shared(curriculum: Curriculum) -> dict[str, Any]:
     """What of a curriculum decides each of its stages."""
     return {
         "seed": curriculum.seed,
-        "budget": curriculum.budget.model_dump(),
+        "budget": curriculum.asked_with.model_dump(),
         "devices": curriculum.devices,
     }
 

@@ -68,14 +68,15 @@ def spoken_by(model: BaseChatModel) -> ModelProfile:
     return profile
 
 
-def budget_of(model: str | BaseChatModel) -> Budget:
-    """What a question may cost where the user does not say it: as a policy says itself, else the defaults."""
-    if model == "nano":
+def budget_of(policy: str | BaseChatModel) -> Budget:
+    """What a question may cost where the user does not say it: as our own models say, else the defaults. A
+    `MODULE:NAME` is not imported for this."""
+    if policy == "nano":
         from r4agent.policy.nano import make_nano
 
-        model = make_nano()
-    budget: Budget = getattr(model, "budget", None) or Budget()
-    return budget
+        policy = make_nano()
+    budget = getattr(policy, "budget", None)
+    return budget if isinstance(budget, Budget) else Budget()
 
 
 def described(model: BaseChatModel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ attention of inner layers can be had, for losses that are of use only while a mo
 Does not: serve, or take part in SFT and GRPO of the user's own models. It is for the nano curriculum alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,11 @@ Cache = list[tuple[Tensor, Tensor]]
 @dataclass(frozen=True, slots=True)
 class Pass:
     """What a pass over rows gives. hidden: the last, normed, (B, T, H). layers: what each layer gave out.
-    attention: of each layer, (B, heads, T, S), where asked for. cache: to go on from."""
+    attention: of the layers asked for, (B, heads, T, S). cache: to go on from."""
 
     hidden: Tensor
     layers: list[Tensor]
-    attention: list[Tensor]
+    attention: dict[int, Tensor]
     cache: Cache
 
 
@@ -78,11 +78,13 @@ class Forward:
             x = x.to(tokens.dtype).masked_scatter((ids == image_token)[..., None], tokens)
         return x
 
-    def read(self, x: Tensor, places: Tensor, before: Cache | None = None, *, look: bool = False) -> Pass:
+    def read(
+        self, x: Tensor, places: Tensor, before: Cache | None = None, look: Collection[int] = ()
+    ) -> Pass:
         """Rows (B, T, H), padded on the right if at all, at places (3, B, T). before: what they go on from,
-        as many of them from each of its rows. look: keep the attention."""
+        as many of them from each of its rows. look: layers whose attention is kept."""
         cos, sin = self._places(places, x.dtype)
-        layers, attention, cache = list[Tensor](), list[Tensor](), Cache()
+        layers, attention, cache = list[Tensor](), dict[int, Tensor](), Cache()
         for number, layer in enumerate(self.text.layers):
             own, wide = layer.self_attn, layer.self_attn.head_dim
             y = _rms(x, layer.input_layernorm.weight)
@@ -92,8 +94,8 @@ class Forward:
             q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
             cache.append((k, v))
             seen, weights = _attend(q, k, v, _causal(q.shape[2]), before[number] if before else None)
-            if look:
-                attention.append(weights)
+            if number in look:
+                attention[number] = weights
             x = x + own.o_proj(seen.transpose(1, 2).flatten(2))
             x = x + _mlp(layer.mlp, _rms(x, layer.post_attention_layernorm.weight))
             layers.append(x)

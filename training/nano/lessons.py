@@ -1,6 +1,6 @@
 """Lessons: taught episodes as scripts, with the looks that their replies are read by.
 
-    for lesson in lessons("data", checkpoint): ...
+    for stored, lesson in lessons("data", checkpoint): ...
 
 Promises: the ids are the episode's own; what is learnt is every token of its replies. Looks follow from where
 the item says that the answer stands and from the pictures that the episode has: a name and the edges of a
@@ -17,15 +17,21 @@ from pathlib import Path
 import numpy as np
 
 from r4agent.engines import Checkpoint
+from r4agent.errors import UsageError
 from r4agent.geometry import Box, convert
 from r4agent.item import Item
 from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture
+from r4agent.textworld.writer import SEEDS_A_WORLD
 from r4agent.training.collator import expanded
 from r4agent.training.nano.labels import covered
 from r4agent.training.nano.script import EDGES, Script
+from r4agent.training.nano.student import BUDGET
 from r4agent.training.rows import Row
 from r4agent.training.store import EpisodeStore, Stored
+
+WORLDS = range(50, 60)
+"""Worlds of level 0 whose clips may be taught on: `r4 trajectories --seed 50` to 59. Others evaluate."""
 
 BOX, SHOWN, SAID, ENDS = '", "box": ', " shows it: ", "}</evidence><answer>", (".</think>", "</answer>")
 
@@ -78,12 +84,25 @@ class Lesson:
 
 
 def lessons(folder: str | Path, checkpoint: Checkpoint) -> Iterator[tuple[Stored, Lesson]]:
-    """Those of the kind `closer` in a store of trajectories that ask for a sign by its colour."""
+    """Those of the kind `closer` in a store of trajectories that ask for a sign by its colour. Raises
+    UsageError for one of another world, or of pictures of other sizes than the nano policy's."""
     pictures = MediaStore()
     for stored in EpisodeStore(folder).select(stage=["closer"]):
         if stored.item is not None and stored.item.meta.get("kind") == "sign by colour":
+            _check(stored, stored.item)
             refs = tuple(picture.ref for picture in stored.episode.pictures)
             yield stored, Lesson(taught(stored, stored.item, checkpoint), refs, pictures)
+
+
+def _check(stored: Stored, item: Item) -> None:
+    of, budget = f"{stored.episode.path}: episode {stored.episode.id}", stored.episode.header["budget"]
+    if item.meta["seed"] // SEEDS_A_WORLD not in WORLDS:
+        raise UsageError(
+            f"{of}: its clip is for evaluation; make some with --seed {WORLDS[0]} to {WORLDS[-1]}"
+        )
+    for key in ("overview_images", "overview_tokens", "picture_tokens"):
+        if budget[key] != getattr(BUDGET, key):
+            raise UsageError(f"{of}: was made with {key}={budget[key]}, not {getattr(BUDGET, key)}")
 
 
 def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:

@@ -25,6 +25,7 @@ from r4agent.training.nano.script import EDGES, Batch
 from r4agent.training.nano.student import CHARACTERS, HIDDEN, NUMBERS, VISION_HIDDEN
 
 LAYER, HEAD = 2, 0  # of the attention that is taught where to look
+LOOKED = (LAYER - 1, LAYER)  # layers whose attention is taught
 HALF = 1  # the layer after which an image token is to know what it shows
 NONE = 0.15  # weight of what shows nothing: most of a picture
 WEIGHTS = {"looked": 0.3, "recalled": 0.3, "carried": 0.5, "placed": 0.3, "hued": 0.5, "spelt": 1.0}
@@ -74,13 +75,13 @@ def run(forward: Forward, batch: Batch) -> Run:
     before, image = batch.before, forward.image_token
     if before is None:
         patches, tokens = forward.see(batch.pictures)
-        done = forward.read(forward.embed(batch.ids, tokens, image), batch.places, look=True)
+        done = forward.read(forward.embed(batch.ids, tokens, image), batch.places, look=LOOKED)
         return Run(done, [(batch, done.layers[HALF])], done.layers[HALF], tokens, patches)
     patches, tokens = forward.see([*before.pictures, *batch.pictures])
     shown = len(before.pictures)
     start = forward.read(forward.embed(before.ids, tokens[:shown], image), before.places)
     x = forward.embed(batch.ids, tokens[shown:], image).to(tokens[0].dtype)
-    done = forward.read(x, batch.places, start.cache, look=True)
+    done = forward.read(x, batch.places, start.cache, look=LOOKED)
     times = len(batch.ids) // len(before.ids)
     half = torch.cat([start.layers[HALF].repeat_interleave(times, 0), done.layers[HALF]], 1)
     first = [(before, start.layers[HALF]), (batch, done.layers[HALF])]

@@ -1,4 +1,4 @@
-"""School: what the student learns before it has ever seen an episode.
+"""School: what the student learns with help, before SFT and GRPO: the parts of an episode, then whole ones.
 
     torchrun --nproc-per-node 2 -m r4agent.training.nano.school START EPISODES OUT --minutes 60
 
@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ from torch import Tensor  # noqa: E402
 from transformers import Qwen2_5_VLForConditionalGeneration  # noqa: E402
 
 from r4agent.engines import Checkpoint  # noqa: E402
-from r4agent.errors import MissingError, UsageError  # noqa: E402
+from r4agent.errors import MissingError, R4Error, UsageError  # noqa: E402
 from r4agent.textworld.fonts import plain_fonts  # noqa: E402
 from r4agent.training.nano import losses, scores, tasks  # noqa: E402
 from r4agent.training.nano.forward import Forward  # noqa: E402
@@ -52,8 +53,8 @@ from r4agent.training.weights import complete  # noqa: E402
 HELD = ("Caladea", "Cantarell", "Fira", "Inter", "Roboto")
 """Families of typefaces that are never trained on, nor any that was drawn after them."""
 SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
-"""The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` and `r4
-trajectories` ask about, come before."""
+"""The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` asks about, come
+before; lessons are of `lessons.WORLDS`."""
 
 READ, ALONE, BIND, LOCATE, WHOLE = 32, 48, 32, 18, 3  # rows a step, which take about as long
 EARLY = 0.25  # of the time, in which whole episodes would teach little
@@ -223,28 +224,28 @@ def export(school: School, folder: Path) -> Path:
     return folder
 
 
-def enter(start: str, episodes: Path, frames: Path, clips: int) -> School:
-    """A school for a student, its frames drawn. Raises MissingError where typefaces are missing, UsageError
-    where episodes are."""
+def enter(start: str, episodes: Path, frames: Path, clips: int, held: int = 125) -> School:
+    """A school for a student, the frames of so many clips drawn, and of `held` to score with. Raises
+    MissingError where typefaces are missing, UsageError where episodes are."""
     for fits, which in ((known, "to train on"), (unknown, "to score with")):
         if not any(fits(face.name) for face in plain_fonts()):
             raise MissingError(f"no typefaces {which}: of {', '.join(HELD)} and others, install some of each")
-    wanted = {FRAMES: clips, SCORED: max(20, clips // 20)}
+    wanted = {FRAMES: clips, SCORED: held}
     if _rank() == 0:
         for first, many in wanted.items():
             for done in draw(frames, range(first, first + many), BUDGET):
                 print(f"{done} of {many} clips drawn", flush=True)
     if dist.is_initialized():
         dist.barrier()
-    pool, held = (Pool.load(frames, range(first, first + many)) for first, many in wanted.items())
+    pool, apart = (Pool.load(frames, range(first, first + many)) for first, many in wanted.items())
     checkpoint, lot = Checkpoint.load(start), Random(f"{_rank()} {time.time()}")
     taught = [lesson for stored, lesson in lessons(episodes, checkpoint) if allowed(stored)]
     if len(taught) < WHOLE:
         raise UsageError(f"{episodes}: only {len(taught)} episodes; r4 trajectories --kind closer makes some")
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint.folder)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)
     found = signs(iter(lambda: CROPS + lot.randrange(10**9), -1), known)
     crops, videos = tasks.Crops(found, BUDGET, lot), tasks.Videos(pool, lot)
-    return School(checkpoint, model, Helps(checkpoint), crops, videos, taught, held)
+    return School(checkpoint, model, Helps(checkpoint), crops, videos, taught, apart)
 
 
 def allowed(stored: Stored) -> bool:
@@ -284,7 +285,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    given = _arguments()
+    try:
+        _attend(_arguments())
+    except R4Error as error:
+        sys.exit(f"school: {error}")
+
+
+def _attend(given: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)  # the helps are to begin as the same in each process
     if "RANK" in os.environ:

@@ -28,11 +28,12 @@ from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.pool import HUES, Pool
 from r4agent.training.nano.script import Batch, Script, batch, groups
 from r4agent.training.nano.signs import Crop, Sign, crop
+from r4agent.training.nano.student import NUMBERS
 from r4agent.training.scene import roomy, written
 
 CLOSE, LOOSE = (0.0, 1.5), (0.0, 1.6)
-"""Margins of a crop of a text and of a board, in heights of it. NEAR is what is asked for."""
-KEPT = 1000  # signs at a time
+"""Margins of a crop of a text and of a board, in heights of it. `scene.NEAR` is what is asked for."""
+KEPT = 300  # signs at a time, of about a megabyte
 
 
 class Crops:
@@ -44,11 +45,13 @@ class Crops:
 
     def take(self, n: int, of: Literal["text", "board"]) -> list[Crop]:
         """n crops, sorted by size, so that few sizes make up a batch."""
-        made = []
-        for _ in range(n):
+        made = list[Crop]()
+        while len(made) < n:
             sign = self._sign()
             middle, margins = (sign.box, CLOSE) if of == "text" else (sign.panel, LOOSE)
-            made.append(crop(sign, middle, margins, self.budget, self.lot))
+            one = crop(sign, middle, margins, self.budget, self.lot)
+            if one.view.size.width <= NUMBERS:  # an edge further right has no token
+                made.append(one)
         return sorted(made, key=lambda one: one.grid)
 
     def _sign(self) -> Sign:

@@ -21,13 +21,17 @@ SUMS = "SHA256SUMS"
 def nano_checkpoint() -> Path:
     """The folder of the checkpoint. Raises MissingError when its files are not those that were shipped."""
     try:
-        sums = [line.split("  ") for line in (FOLDER / SUMS).read_text().splitlines()]
-        for digest, name in sums:
-            if hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() != digest:
-                raise MissingError(f"{FOLDER / name}: is not what was shipped; install r4agent anew")
-    except OSError as error:
+        sums = (FOLDER / SUMS).read_text().splitlines()
+        made = [f"{_digest(FOLDER / line.split()[-1])}  {line.split()[-1]}" for line in sums]
+    except (OSError, IndexError) as error:
         raise MissingError(f"{FOLDER}: is not whole: {one_line(error)}; install r4agent anew") from error
+    if made != sums:
+        raise MissingError(f"{FOLDER}: its files are not those that were shipped; install r4agent anew")
     return FOLDER
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def make_nano() -> ChatR4:

@@ -39,14 +39,14 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="session")
 def taught(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a store of episodes, `data`: every question by colour of three clips of world 1."""
+    """A home with a store of episodes, `data`: every question by colour of three clips of world 50."""
     from r4agent.evaluation.questions import Questions
     from r4agent.textworld import make_clip
     from r4agent.training.store import EpisodeStore
     from r4agent.training.trajectories import trajectories
 
     home = tmp_path_factory.mktemp("taught")
-    items = [item for seed in range(3) for item in make_clip(0, 1_000_000 + seed).items]
+    items = [item for seed in range(3) for item in make_clip(0, 50_000_000 + seed).items]
     asked = tuple(item for item in items if item.meta["kind"] == "sign by colour")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("R4_HOME", str(home))

@@ -41,7 +41,7 @@ def seen(forward: Forward, batch: Batch) -> losses.Run:
 
 def attending(batch: Batch, seen: losses.Run, share: float) -> Pass:
     """The same pass, but that the taught head gives this share of its attention to what it is to look at."""
-    weights = [layer.clone() for layer in seen.done.attention]
+    weights = {number: layer.clone() for number, layer in seen.done.attention.items()}
     for row, at, _, tokens in batch.looks:
         weights[LAYER][row, HEAD, at] = 0
         weights[LAYER][row, HEAD, at, tokens] = share / len(tokens)

@@ -9,13 +9,13 @@ from r4agent.engines import Checkpoint
 from r4agent.episode import Episode
 from r4agent.evaluation import of_textworld
 from r4agent.policy.chat import ChatR4
+from r4agent.textworld.writer import clip_file
 from r4agent.training.nano.student import BUDGET, make_student, words
 from r4agent.training.rows import Row
 from r4agent.training.store import EpisodeStore
 from r4agent.training.trajectories import trajectories
 
 from ...policy.scripted_engine import ScriptedEngine
-from ...textworld.conftest import clip_file
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Rows of the tasks are what episodes say, and point at what they say it of."""
 
+import re
 from random import Random
 
 import numpy as np
@@ -66,6 +67,27 @@ def test_letters_stand_where_their_ink_is() -> None:
         first, last = letter(one, 0), letter(one, len(one.sign.string) - 1)
         assert (first.x0, last.x1) == pytest.approx((one.text.x0, one.text.x1))
         assert inked(one, one.text)
+
+
+def test_a_letter_is_where_its_own_ink_is() -> None:
+    """In signs whose letters do not touch: as many runs of ink as letters, each about the middle of its own."""
+    found = 0
+    for one in crops().take(40, "text"):
+        around, canvas = one.sign.around
+        box = one.sign.box
+        places = (box.x0 - around.x0, box.y0 - around.y0, box.x1 - around.x0, box.y1 - around.y0)
+        x0, y0, x1, y1 = map(round, places)
+        pixels = np.asarray(canvas).astype(int)[y0:y1, x0:x1]
+        ink = (np.abs(pixels - COLOURS[one.sign.colour]).max(-1) > 60).any(0)
+        runs = np.flatnonzero(np.diff(np.r_[False, ink, False].astype(int))).reshape(-1, 2)
+        if len(runs) != len(one.sign.string):
+            continue
+        found += 1
+        scale = one.text.width / len(ink)
+        for number, (first, stop) in enumerate(runs):
+            mine = letter(one, number)
+            assert mine.x0 < one.text.x0 + scale * (first + stop) / 2 < mine.x1
+    assert found > 15
 
 
 def inked(one: Crop, box: Box) -> bool:
@@ -154,6 +176,31 @@ def test_rows_have_the_tokens_that_an_episode_has(
         for run in runs:
             text = student.tokenizer.decode(run, skip_special_tokens=False)
             assert student.tokenizer.encode(text, add_special_tokens=False).ids == run, text
+
+
+@pytest.mark.parametrize("task", ["read", "locate", "bind"])
+def test_what_is_learnt_is_worded_as_in_an_episode(
+    student: Checkpoint, pool: Pool, lesson: Lesson, task: str
+) -> None:
+    """But for colours, names, numbers and characters."""
+    if task == "bind":
+        batch, number = tasks.bind(tasks.Videos(pool, Random(1)), lesson, 8), 0
+    else:
+        number = 1 if task == "locate" else 2
+        batch = (tasks.read if task == "read" else tasks.locate)(crops(), lesson, 8)
+    ids = [ident for at, ident in enumerate(lesson.script.ids) if at in set(lesson.script.learnt)]
+    reply = student.tokenizer.decode(ids, skip_special_tokens=False).split("<|im_end|>")[number]
+    for row in range(8):
+        said = worded(student.tokenizer.decode(batch.ids[row].tolist(), skip_special_tokens=False))
+        assert worded(reply).startswith(said.split("assistant\n")[-1].split("<|endoftext|>")[0])
+
+
+def worded(text: str) -> str:
+    """With one mark for what differs from row to row."""
+    text = re.sub("|".join(COLOURS), "#", text)
+    text = re.sub(r"v\d+", "#", text)
+    text = re.sub(r"\[\d+, \d+, \d+, \d+\]", "#", text)
+    return re.sub(r"(# shows it: )\w+", r"\1#", text)
 
 
 def test_a_pool_without_a_colour_is_refused(pool: Pool) -> None:
