@@ -70,7 +70,7 @@ def test_letters_stand_where_their_ink_is() -> None:
 
 
 def test_a_letter_is_where_its_own_ink_is() -> None:
-    """In signs whose letters do not touch: as many runs of ink as letters, each about the middle of its own."""
+    """In signs whose letters do not touch: as many runs of ink as letters, each amid its own box."""
     found = 0
     for one in crops().take(40, "text"):
         around, canvas = one.sign.around
