@@ -1,0 +1,67 @@
+"""Lessons for the single pass that the nano policy is compared with: the same questions, answered at once.
+
+    python benchmarks/nano_single.py QUESTIONS.jsonl --model nano/start --out nano/single [--tokens 15 21]
+
+Promises: the same system as the nano policy's trajectories (graph, teacher, tokens, store), but that the
+overview is all there is, in each of the sizes given, and the answer is said at once, with its place.
+Does not: show the answer legibly. What can be learnt from this is what a single pass can know.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from r4agent import Episode, MediaStore
+from r4agent.engines import Checkpoint
+from r4agent.evaluation import of_file
+from r4agent.evaluation.questions import media_of
+from r4agent.graphs import create_single_pass_graph
+from r4agent.media.store import home
+from r4agent.progress import counter
+from r4agent.protocol import plain
+from r4agent.training.plans import Dictation
+from r4agent.training.scene import Scene
+from r4agent.training.store import EpisodeStore
+from r4agent.training.teacher import Teacher
+
+STAGE = "single"
+
+
+def at_once(scene: Scene) -> Iterator[str]:
+    picture = scene.holding()
+    text = plain(scene.item.answers[0])
+    cite = {"view": picture.name, "box": scene.written(scene.text(picture), picture.view)}
+    said = f"<evidence>{json.dumps(cite)}</evidence><answer>{text}</answer>"
+    yield f"<think>{picture.name} shows it: {text}.</think>\n{said}"
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    made.add_argument("questions", type=Path)
+    made.add_argument("--model", required=True, help="the student, whose tokens are said")
+    made.add_argument("--out", type=Path, required=True)
+    made.add_argument("--tokens", type=int, nargs="+", default=[15, 21], help="of a picture of the overview")
+    given = made.parse_args()
+    checkpoint, out, pictures = Checkpoint.load(given.model), EpisodeStore(given.out), MediaStore()
+    items = of_file(given.questions).items
+    with counter("items") as step, tempfile.TemporaryDirectory(prefix="r4-") as logs:
+        for number, item in enumerate(items):
+            for tokens in given.tokens:
+                scene = Scene(item, checkpoint.profile, Random(0))
+                graph = create_single_pass_graph(
+                    Teacher(model=given.model, plan=Dictation(at_once, scene)),
+                    budget=checkpoint.budget.model_copy(update={"overview_tokens": tokens}),
+                    store=pictures,
+                    episodes=logs,
+                )
+                done = graph.invoke({"media": media_of(item, home() / "clips"), "question": item.question})
+                out.add(Episode.read(done["episode"]), stage=STAGE, item=item)
+            step(number + 1, len(items))
+    print(json.dumps({"episodes": len(out), "store": str(given.out)}))
+
+
+if __name__ == "__main__":
+    main()
