@@ -26,6 +26,8 @@ Control = Literal["equal-pixels", "random-crop", "blank-crop", "no-tool"]
 """`equal-pixels`: a single pass that may see as many image tokens as rumination used on the same question.
 The others are runs in which looking is spoilt (`r4agent.graphs.controls`)."""
 
+UNSAID = Budget()
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -36,13 +38,13 @@ class Subject:
     policy: str | BaseChatModel = "ocr"
     single_pass: bool = False
     control: Control | None = None
-    budget: Budget = field(default=None)  # type: ignore[assignment]  # becomes the policy's own
+    budget: Budget = field(default_factory=lambda: UNSAID)
     profile: ModelProfile | None = None
 
     def __post_init__(self) -> None:
         if self.single_pass and self.control:
             raise UsageError(f"control {self.control!r} is of a run that ruminates; leave single pass out")
-        if self.budget is None:
+        if self.budget is UNSAID:  # then it becomes the policy's own
             object.__setattr__(self, "budget", budget_of(self.policy))
 
     @property

@@ -147,7 +147,7 @@ def _letters(script: Script, place: int, number: int, picture: Picture, text: Bo
     """Looks for the characters that follow."""
     token = script.checkpoint.tokenizer.id_to_token
     stop = place + 1
-    while not token(script.ids[stop]).startswith(ENDS):
+    while not str(token(script.ids[stop])).startswith(ENDS):
         stop += 1
     many = stop - place - 1
     for n in range(many):
