@@ -127,7 +127,7 @@ def test_a_cut_call_is_never_a_call(length: int) -> None:
 def test_a_megabyte_of_anything_takes_no_time(piece: str) -> None:
     started = time.monotonic()
     parse(piece * (1_000_000 // len(piece)))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 2
 
 
 @given(st.lists(PIECES | st.text(max_size=20), max_size=20).map("".join))

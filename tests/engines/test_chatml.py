@@ -243,7 +243,7 @@ def test_a_call_that_is_only_thought_of_is_none() -> None:
 def test_long_replies_take_linear_time(text: str) -> None:
     begun = time.monotonic()
     calls_in(text)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 5
 
 
 # Refusals

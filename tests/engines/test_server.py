@@ -431,7 +431,7 @@ def test_a_pause_beyond_our_time_is_not_waited_for(engine: ServerEngine, server:
     server.faults.append(says(429, "slow down", Retry_After="3600"))
     began = time.monotonic()
     assert "slow down" in failure(engine)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 2
 
 
 def test_failures_that_stay_end_after_retry_for(make: Make, server: FakeServer) -> None:
@@ -440,7 +440,7 @@ def test_failures_that_stay_end_after_retry_for(make: Make, server: FakeServer) 
     server.faults += [says(503, "busy")] * 100
     began = time.monotonic()
     said = failure(engine)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 3
     assert "503: busy" in said
     assert "retry_for" in said
     assert 3 <= len(server.asked) < 20

@@ -246,7 +246,7 @@ def test_a_thousand_calls_are_refused_in_no_time(graph_of: Any, clip: Path) -> N
     many = AIMessage("", tool_calls=[{**zoom, "id": f"x{n}"} for n in range(1000)])
     started = time.monotonic()
     assert graph_of([many, FIRST]).invoke(ask(clip))["answer"] == "42"
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 8
 
 
 def test_a_picture_replaced_during_the_run_is_told(graph_of: Any, tmp_path: Path) -> None:

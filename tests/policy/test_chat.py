@@ -270,7 +270,7 @@ def test_a_huge_reply(checkpoint: Checkpoint) -> None:
     begun = time.monotonic()
     reply = saying(checkpoint, "<tool_call>" * 20_000 + " " * 20_000).bind_tools([ZOOM]).invoke("x")
     assert len(span(reply)["token_ids"]) == 40_001
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 10
 
 
 # Waiting, and leaving
@@ -331,7 +331,7 @@ def test_a_timeout_is_for_the_whole_stream(silent: Silent, monkeypatch: pytest.M
     begun = time.monotonic()
     with pytest.raises(RunError, match="no reply within"):
         list(ChatR4(model="tiny", engine=silent, timeout=0.4).stream("x"))
-    assert time.monotonic() - begun < 4.5  # all of it takes five
+    assert time.monotonic() - begun < 3
 
 
 async def _all(stream: Any) -> list[Any]:

@@ -74,6 +74,16 @@ def episodes(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -
     assert sorted(path.name for path in played.episodes[0].path.parent.iterdir()) == logs
 
 
+@pytest.fixture
+def home(episodes: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An R4_HOME of the test's own, with the pictures of the three episodes."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "pictures").symlink_to(episodes.pictures.root)
+    monkeypatch.setenv("R4_HOME", str(folder))
+    return folder
+
+
 def play(
     scripts: Sequence[Sequence[str]], checkpoint: Checkpoint, folder: Path, *, temperature: float = 1.0
 ) -> Played:

@@ -15,13 +15,10 @@ from .conftest import Played
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, episodes: Played) -> Path:
-    """An R4_HOME with the three episodes and their pictures."""
-    monkeypatch.setenv("R4_HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    shutil.copytree(episodes.episodes[0].path.parent, tmp_path / "home" / "episodes")
-    (tmp_path / "home" / "pictures").symlink_to(episodes.pictures.root)
-    return tmp_path / "home"
+def home(home: Path, episodes: Played) -> Path:
+    """With the three episodes, too."""
+    shutil.copytree(episodes.episodes[0].path.parent, home / "episodes")
+    return home
 
 
 def test_episodes_go_round(

@@ -36,11 +36,10 @@ stages:
 
 
 @pytest.fixture
-def folder(checkpoint: Checkpoint, episodes: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    checkpoint: Checkpoint, episodes: Played, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """An empty folder with a curriculum and a store of episodes, whose pictures are those under R4_HOME."""
-    (tmp_path / "home").mkdir()  # a home of its own: evaluations log their episodes there
-    (tmp_path / "home" / "pictures").symlink_to(episodes.pictures.root)
-    monkeypatch.setenv("R4_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     Path("c.yaml").write_text(CURRICULUM.format(model=checkpoint.folder))
     store = EpisodeStore("data")
