@@ -5,8 +5,8 @@
                     place looked at first and left
     closer          a zoom on the board that a text stands on, then on the text: small steps, each of which
                     can be foreseen from the picture before it, as a small student needs them
-    search          a zoom on one labelled board after another, until the label is the one asked for, then on
-                    the text: which board has which label can't be seen in the overview
+    search          a zoom on one board after another, until its label is the one asked for, then on the text:
+                    which board has which label can't be seen in the overview
 
 Promises: a plan follows from the item, the pictures shown so far and a lot; the answer is not said before a
 picture showed it, and a wrong look shows nothing of it.
@@ -14,13 +14,13 @@ Does not: read. It knows where the answer stands, so what it teaches is where to
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from langchain_core.messages import BaseMessage
 
+from r4agent.geometry import Box
 from r4agent.media.view import Picture, pictures_in
-from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, labelled, moment_of, roomy
+from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, boards_of, moment_of, roomy
 
 Kind = Literal["deliberate", "compositional", "closer", "search"]
 
@@ -91,19 +91,19 @@ def board_then_text(scene: Scene) -> Iterator[str]:
 
 def board_by_board(scene: Scene) -> Iterator[str]:
     label = scene.item.meta.get("label")
-    known = f"Wanted: {label}."
-    for item in labelled(scene.item):
-        other = replace(scene, item=item)
-        picture = other.holding()
-        board = roomy(other.board(picture), picture.view.region)
-        yield scene.zoom(f"{known} Perhaps in this part of {picture.name}.", picture, board)
+    known = f"Wanted: {label}. First"
+    for board in boards_of(scene.item):
+        picture = scene.of_board(board)
+        around = roomy(Box(*board.shape.box), picture.view.region)
+        yield scene.zoom(f"{known}: {picture.name}.", picture, around)
         name = scene.pictures[-1].name
-        if item.answers == scene.item.answers:
+        if board.label and board.label.string == label:
             break
-        known = f"{name} is {item.meta['label']}, not {label}."
+        found = f"{board.label.string}, not {label}" if board.label else "no label"
+        known = f"{name}: {found}. Next"
     picture = scene.holding()
-    thought = f"{name} is {label}. It is here in {name}: look closer."
-    yield scene.zoom(thought, picture, roomy(scene.text(picture), picture.view.region))
+    text = roomy(scene.text(picture), picture.view.region)
+    yield scene.zoom(f"{name}: {label}. It is here in {name}: look closer.", picture, text)
     yield scene.answer()
 
 

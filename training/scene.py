@@ -18,6 +18,7 @@ from r4agent.item import Item, Span
 from r4agent.media.view import Picture, View
 from r4agent.policy.extract import understand
 from r4agent.textworld import make_clip
+from r4agent.textworld.level0 import Board, boards
 
 TIGHT, WIDE = (0.1, 0.5), (2.0, 4.0)  # margins around a text, in heights and widths of what it stands on
 NEAR = 0.75  # the margin of a box that can be foreseen, in heights of what stands in it
@@ -117,6 +118,15 @@ class Scene:
             raise Unfit("it is not known what the text stands on")
         return self.text(picture).hull(Box(*self.item.meta["panel"]))
 
+    def of_board(self, board: Board) -> Picture:
+        """The first picture in which a board of level 0 stands whole."""
+        whole = Box(*board.shape.box)
+        for picture in self.pictures:
+            there = picture.view.frame in range(board.shape.first, board.shape.stop)
+            if there and _holds(picture.view.region, whole):
+                return picture
+        raise Unfit("the overview does not show every board")
+
     def moment(self) -> float:
         """A moment, or a page, at which the answer stands there: that of a picture if there is one, since a
         student can know of no other."""
@@ -169,16 +179,15 @@ def written(box: Box, view: View, profile: ModelProfile) -> list[float]:
     return [int(x0), int(y0), -int(-x1 // 1), -int(-y1 // 1)]  # outward: no part of the text is lost
 
 
-def labelled(item: Item) -> list[Item]:
-    """The questions about labelled signs of the same clip, in the order in which the signs appear. Unfit
-    where it is none of these."""
+def boards_of(item: Item) -> list[Board]:
+    """The boards of the clip that a question by label is about. Unfit where it is none of these."""
     if item.meta.get("kind") != "sign by label":
         raise Unfit("no sign is asked for by its label")
-    clip = make_clip(item.meta["level"], item.meta["seed"])
-    found = [one for one in clip.items if one.meta["kind"] == "sign by label"]
-    if item.answers not in [one.answers for one in found]:
+    found = list(boards(make_clip(item.meta["level"], item.meta["seed"])))
+    asked = [board.ink.string for board in found if board.label and board.label.string == item.meta["label"]]
+    if asked != list(item.answers):
         raise Unfit("this machine draws the clip otherwise: it has other typefaces")
-    return sorted(found, key=lambda one: one.evidence[0].start)
+    return found
 
 
 def moment_of(view: View) -> float:

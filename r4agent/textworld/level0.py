@@ -7,6 +7,8 @@ Some codes differ from another sign's in one character.
 Does not: move anything, or use a colour twice in a clip.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
@@ -16,7 +18,7 @@ from r4agent.textworld.facts import twin
 from r4agent.textworld.fonts import plain_fonts
 from r4agent.textworld.stage import Frames, Stage, Style
 from r4agent.textworld.words import CODE_LETTERS, SHORT_WORDS
-from r4agent.textworld.world import Clip, Colour, Corners, luma, overlap
+from r4agent.textworld.world import Clip, Colour, Corners, Ink, Paint, Shape, luma, overlap
 
 SIGNS = 8
 COLOURS: dict[str, Colour] = {
@@ -60,6 +62,25 @@ def level0(seed: int) -> Clip:
         frames = _slot(rng, slot, stage.frames // SIGNS)
         _sign(stage, rng, frames, colour, strings[slot], label, taken)
     return stage.clip()
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A sign as it is drawn. label: what its tab says, if it has one. paints: all of it."""
+
+    shape: Shape
+    ink: Ink
+    label: Ink | None
+    paints: tuple[Paint, ...]
+
+
+def boards(clip: Clip) -> Iterator[Board]:
+    """The signs of a clip of level 0, in the order in which they appear."""
+    for shape in clip.paints:
+        if isinstance(shape, Shape) and shape.fill in COLOURS.values():
+            paints = tuple(p for p in clip.paints if isinstance(p, Shape | Ink) and p.first == shape.first)
+            inks = {clip.texts[p.text].kind: p for p in paints if isinstance(p, Ink)}
+            yield Board(shape, inks["sign"], inks.get("label"), paints)
 
 
 def panel(item: Item) -> Corners:

@@ -5,7 +5,7 @@ Does not: look at pixels. Where things are is known from how they were drawn.
 
 import numpy as np
 
-from r4agent.geometry import QWEN2_5_VL, Box
+from r4agent.geometry import QWEN2_5_VL, Box, convert
 from r4agent.textworld.fonts import pen_width
 from r4agent.training.nano.signs import Crop
 from r4agent.training.nano.student import CHARACTERS
@@ -30,6 +30,12 @@ def covered(grid: tuple[int, int], box: Box, start: int = 0) -> list[int]:
     return [start + int(n) for n in np.flatnonzero((shares >= limit) & (shares > 0))]
 
 
+def tab(shown: Crop) -> Box:
+    """Where the letter of the label stands, in the crop's pixels."""
+    assert shown.sign.label is not None
+    return convert(Box(*shown.sign.label.box), "shown", region=shown.view.region, shown=shown.view.size)
+
+
 def letter(shown: Crop, number: int) -> Box:
     """Where a character of the text stands, by how far the pen had moved."""
     ink = shown.sign.ink
@@ -48,4 +54,8 @@ def letters(shown: Crop) -> np.ndarray:
     for number, char in enumerate(shown.sign.string):
         box = letter(shown, number)
         out[np.ix_(down, (x >= box.x0) & (x < box.x1))] = 1 + CHARACTERS.index(char)
+    if shown.sign.label is not None:
+        box = tab(shown)
+        inside = np.ix_((y > box.y0) & (y < box.y1), (x > box.x0) & (x < box.x1))
+        out[inside] = 1 + CHARACTERS.index(shown.sign.label.string)
     return out

@@ -68,6 +68,11 @@ class Lesson:
         first = self._end(number)
         return self.script.ids[first : 1 + min(at for at in self.script.looks if at >= first)]
 
+    def after(self, number: int) -> list[int]:
+        """The ids after picture `number`, up to where the policy speaks."""
+        first = self._end(number)
+        return self.script.ids[first : min(at for at in self.script.learnt if at >= first)]
+
     def _end(self, number: int) -> int:
         """The place after picture `number` and the token that closes it."""
         rows, columns = self.script.grids[number]

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 from r4agent.budget import Budget
 from r4agent.geometry import QWEN2_5_VL, Box, Size, convert
 from r4agent.media.view import View
-from r4agent.textworld.level0 import COLOURS, SIGNS, level0
-from r4agent.textworld.world import Backdrop, Clip, Ink, Paint, Shape, overlap
+from r4agent.textworld.level0 import LABEL, SIGNS, boards, level0
+from r4agent.textworld.world import Backdrop, Clip, Ink, Paint, Shape
 from r4agent.tools.zoom import ENLARGE
 
 Margins = tuple[float, float]
@@ -30,14 +30,15 @@ ROOM = 160  # source pixels drawn around a sign
 
 @dataclass(frozen=True)
 class Sign:
-    """One sign of a clip. ink: what is written. panel: the board, in source pixels. paints: all that is drawn
-    of it."""
+    """One sign of a clip. ink: what is written. panel: the board, in source pixels. label: what its tab says,
+    if it has one. paints: all that is drawn of it."""
 
     clip: Clip
     slot: int
     colour: str
     ink: Ink
     panel: Box
+    label: Ink | None
     paints: tuple[Paint, ...]
 
     @property
@@ -48,6 +49,11 @@ class Sign:
     def box(self) -> Box:
         """Of the text, in source pixels."""
         return Box(*self.ink.box)
+
+    @property
+    def tabbed(self) -> Box:
+        """The board with the tab on it, or the room of one."""
+        return self.panel.hull(Box(self.panel.x0, self.panel.y0 - LABEL[1], self.panel.x1, self.panel.y1))
 
     @property
     def frame(self) -> int:
@@ -89,13 +95,11 @@ def signs(seeds: Iterable[int], fits: Callable[[str], bool] = lambda font: True)
     """The signs of these clips whose typeface `fits`, by name."""
     for seed in seeds:
         clip = level0(seed)
-        boards = [p for p in clip.paints if isinstance(p, Shape) and p.fill in COLOURS.values()]
-        for slot, board in enumerate(boards):
-            paints = tuple(p for p in clip.paints if p.first == board.first and not isinstance(p, Backdrop))
-            ink = next(p for p in paints if isinstance(p, Ink) and overlap(p.box, board.box))
-            text = clip.texts[ink.text]
+        for slot, board in enumerate(boards(clip)):
+            text = clip.texts[board.ink.text]
             if fits(text.font):
-                yield Sign(clip, slot, text.role, ink, Box(*board.box), paints)
+                panel = Box(*board.shape.box)
+                yield Sign(clip, slot, text.role, board.ink, panel, board.label, board.paints)
 
 
 def crop(sign: Sign, middle: Box, margins: Margins, budget: Budget, lot: Random) -> Crop:

@@ -1,8 +1,10 @@
 """Tasks: what the nano policy first learns apart, as batches of rows.
 
     read    a close crop: what is written there
+    label   a sign: what its tab says, if it has one
     locate  a sign: where in it the writing is
     bind    an overview and a question: which frame shows the colour, and where
+    scan    an overview and the name of a frame: where its sign is
     whole   taught episodes
 
 Promises: a row goes on from the beginning of a taught episode, with other pictures, so that what is learnt is
@@ -10,7 +12,7 @@ learnt where it will be needed; crops are as loose, tight and off-centre as boxe
 Does not: compute losses.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -21,9 +23,10 @@ import torch
 from r4agent.budget import Budget
 from r4agent.errors import UsageError
 from r4agent.geometry import QWEN2_5_VL, convert
-from r4agent.textworld.level0 import ASK_COLOUR
+from r4agent.textworld.level0 import ASK_COLOUR, ASK_LABEL
+from r4agent.textworld.words import CODE_LETTERS
 from r4agent.training.nano.forward import ordered
-from r4agent.training.nano.labels import covered, letter, letters
+from r4agent.training.nano.labels import covered, letter, letters, tab
 from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.pool import HUES, Pool
 from r4agent.training.nano.script import Batch, Script, batch, groups
@@ -31,8 +34,10 @@ from r4agent.training.nano.signs import Crop, Sign, crop
 from r4agent.training.nano.student import NUMBERS
 from r4agent.training.scene import roomy, written
 
-CLOSE, LOOSE = (0.0, 1.5), (0.0, 1.6)
-"""Margins of a crop of a text and of a board, in heights of it. `scene.NEAR` is what is asked for."""
+CLOSE, LOOSE, TABBED = (0.0, 1.5), (0.0, 1.6), (0.0, 1.2)
+"""Margins of a crop of a text, of a board, and of one with its tab, in heights of it. `scene.NEAR` is what is
+asked for."""
+BARE = 0.15  # of the signs without a label, which are two of three, that are asked for theirs
 KEPT = 300  # signs at a time, of about a megabyte
 
 
@@ -43,12 +48,19 @@ class Crops:
         self.found, self.budget, self.lot, self.reuse = found, budget, lot, reuse
         self.kept: list[Sign] = []
 
-    def take(self, n: int, of: Literal["text", "board"]) -> list[Crop]:
-        """n crops, sorted by size, so that few sizes make up a batch."""
+    def take(self, n: int, of: Literal["text", "board", "label"]) -> list[Crop]:
+        """n crops, sorted by size, so that few sizes make up a batch. label: boards with their tabs, most of
+        which have one."""
         made = list[Crop]()
         while len(made) < n:
             sign = self._sign()
-            middle, margins = (sign.box, CLOSE) if of == "text" else (sign.panel, LOOSE)
+            if of == "label" and sign.label is None and self.lot.random() > BARE:
+                continue
+            middle, margins = {
+                "text": (sign.box, CLOSE),
+                "board": (sign.panel, LOOSE),
+                "label": (sign.tabbed, TABBED),
+            }[of]
             one = crop(sign, middle, margins, self.budget, self.lot)
             if one.view.size.width <= NUMBERS:  # an edge further right has no token
                 made.append(one)
@@ -100,6 +112,22 @@ def read(crops: Crops, lesson: Lesson, n: int, *, alone: bool = False) -> Batch:
     return batch(rows, pictures, before=beginning, letters=spelt)
 
 
+def label(crops: Crops, lesson: Lesson, n: int) -> Batch:
+    """Crops of boards alone, each in place of the first picture that the lesson asks for."""
+    shown, rows = crops.take(n, "label"), []
+    name = f"v{lesson.overview + 1}"
+    for one in shown:
+        row = Script(lesson.script.checkpoint).picture(one.grid).copied(lesson.after(lesson.overview))
+        if one.sign.label is None:
+            rows.append(row.given(f"<think>{name}").said(": no label. Next: "))
+        else:
+            row.given(f"<think>{name}").said(": ").look("letter", covered(one.grid, tab(one), row.starts[0]))
+            rows.append(row.said(one.sign.label.string))
+    pictures = groups([one.pixels for one in shown])
+    labels = iter(ordered(torch.from_numpy(letters(one))) for one in shown)
+    return batch(rows, pictures, letters=[torch.stack([next(labels) for _ in group]) for group in pictures])
+
+
 def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
     """Crops of boards, each in place of the first picture that the lesson asks for."""
     shown, first = crops.take(n, "board"), lesson.overview
@@ -113,6 +141,33 @@ def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
 
 def bind(videos: Videos, lesson: Lesson, n: int) -> Batch:
     """Videos in place of the lesson's; each colour of each of them is asked for, n in all."""
+
+    def row(row: Script, hue: str, name: str, seen: list[int]) -> Script:
+        row.given(f"Question: {videos.lot.choice(ASK_COLOUR).format(hue)}").reply()
+        row.given("<think>Wanted: ").want(hue).said(". It is in this part of ").look("name", seen).said(name)
+        row.said(".</think>\n<tool_call>").said('{"name": "zoom", "arguments": {"view": "')
+        return row.look("name", seen).said(name).said('", "box": ')
+
+    return _overviews(videos, lesson, n, row)
+
+
+def scan(videos: Videos, lesson: Lesson, n: int) -> Batch:
+    """The same, but each of the pictures is named: where is its sign?"""
+
+    def row(row: Script, hue: str, name: str, seen: list[int]) -> Script:
+        wanted = videos.lot.choice(CODE_LETTERS)
+        row.given(f"Question: {videos.lot.choice(ASK_LABEL).format(wanted)}").reply()
+        row.given(f"<think>Wanted: {wanted}. First: {name}.</think>\n<tool_call>")
+        return row.given('{"name": "zoom", "arguments": {"view": "').want(name).said('", "box": ')
+
+    return _overviews(videos, lesson, n, row)
+
+
+def _overviews(
+    videos: Videos, lesson: Lesson, n: int, asked: Callable[[Script, str, str, list[int]], Script]
+) -> Batch:
+    """Rows of a question, up to the box of a sign, each after its video. asked: of a row, a sign's colour,
+    its picture's name, and the image tokens that show it."""
     pool, many, before = videos.pool, lesson.overview, lesson.opening()
     grid = before.grids[0]
     chosen = [videos.take(many) for _ in range(n // many)]
@@ -124,12 +179,7 @@ def bind(videos: Videos, lesson: Lesson, n: int) -> Batch:
             cells = covered(grid, convert(board, "shown", region=view.region, shown=view.size))
             hues[video, number, cells] = 1 + hue
             seen = [before.starts[number] + cell for cell in cells]
-            asked = videos.lot.choice(ASK_COLOUR).format(HUES[hue])
-            row = Script(before.checkpoint, len(before.ids)).given(f"Question: {asked}").reply()
-            row.given("<think>Wanted: ").want(HUES[hue]).said(". It is in this part of ")
-            row.look("name", seen).said(f"v{number + 1}").said(".</think>\n<tool_call>")
-            row.said('{"name": "zoom", "arguments": {"view": "').look("name", seen).said(f"v{number + 1}")
-            row.said('", "box": ')
+            row = asked(Script(before.checkpoint, len(before.ids)), HUES[hue], f"v{number + 1}", seen)
             rows.append(row.box(written(roomy(board, view.region), view, QWEN2_5_VL), seen))
     pictures = [torch.from_numpy(pool.frames[[at for frames in chosen for at in frames]])]
     return batch(rows, [], before=batch([before] * len(chosen), pictures), hues=hues)

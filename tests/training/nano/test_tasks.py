@@ -156,19 +156,25 @@ def test_whole_episodes_are_learnt_as_they_were_logged(lesson: Lesson) -> None:
     assert sum(len(group) for group in batch.pictures) == 2 * len(lesson.refs)
 
 
-@pytest.mark.parametrize("task", ["read", "locate", "bind"])
+def some(task: str, pool: Pool, lesson: Lesson) -> Batch:
+    match task:
+        case "bind" | "scan":
+            return getattr(tasks, task)(tasks.Videos(pool, Random(1)), lesson, 16)
+        case _:
+            return getattr(tasks, task)(crops(), lesson, 8)
+
+
+@pytest.mark.parametrize("task", ["read", "label", "locate", "bind", "scan"])
 def test_rows_have_the_tokens_that_an_episode_has(
     student: Checkpoint, pool: Pool, lesson: Lesson, task: str
 ) -> None:
     """Written piece by piece, they are tokens as their text is when it is encoded whole."""
-    if task == "bind":
-        batch = tasks.bind(tasks.Videos(pool, Random(1)), lesson, 16)
-    else:
-        batch = (tasks.read if task == "read" else tasks.locate)(crops(), lesson, 8)
+    batch = some(task, pool, lesson)
     marks = {student.token(name) for name in SPECIALS}
     for row in batch.ids.tolist():
         runs: list[list[int]] = [[]]
-        for ident in before(batch).ids[0].tolist() + row:
+        start = before(batch).ids[0].tolist() if batch.before else []
+        for ident in start + row:
             if ident in marks:
                 runs.append([])
             else:
@@ -183,11 +189,7 @@ def test_what_is_learnt_is_worded_as_in_an_episode(
     student: Checkpoint, pool: Pool, lesson: Lesson, task: str
 ) -> None:
     """But for colours, names, numbers and characters."""
-    if task == "bind":
-        batch, number = tasks.bind(tasks.Videos(pool, Random(1)), lesson, 8), 0
-    else:
-        number = 1 if task == "locate" else 2
-        batch = (tasks.read if task == "read" else tasks.locate)(crops(), lesson, 8)
+    batch, number = some(task, pool, lesson), {"bind": 0, "locate": 1, "read": 2}[task]
     ids = [ident for at, ident in enumerate(lesson.script.ids) if at in set(lesson.script.learnt)]
     reply = student.tokenizer.decode(ids, skip_special_tokens=False).split("<|im_end|>")[number]
     for row in range(8):
