@@ -81,6 +81,8 @@ def wrong_place(scene: Scene) -> Iterator[str]:
 
 
 def board_then_text(scene: Scene) -> Iterator[str]:
+    if scene.item.meta.get("kind") == "sign by label":
+        raise Unfit("which sign has the label can't be foreseen: that is a search")
     picture = scene.holding()
     board = roomy(scene.board(picture), picture.view.region)
     yield scene.zoom(_part(scene, picture), picture, board)

@@ -9,7 +9,8 @@ import pytest
 from r4agent.geometry import Box
 from r4agent.textworld import Clip, level0, make_clip
 from r4agent.textworld.fonts import BUILT_IN, Face, built_in
-from r4agent.textworld.level0 import COLOURS, SIGNS, panel
+from r4agent.textworld.level0 import COLOURS, SIGNS, boards, panel
+from r4agent.textworld.world import overlap
 
 SEEDS = range(12)
 
@@ -88,3 +89,19 @@ def test_colours_can_be_told_apart_in_a_thumbnail(clip: Clip) -> None:
         seen = tones.most_common(1)[0][0]
         nearest = min(COLOURS, key=lambda n: sum((a - b) ** 2 for a, b in zip(COLOURS[n], seen, strict=True)))
         assert nearest == item.meta["colour"]
+
+
+def test_boards_are_the_signs_with_their_labels(clip: Clip) -> None:
+    found = list(boards(clip))
+    assert len(found) == 8
+    assert found == sorted(found, key=lambda board: board.shape.first)
+    labels = {item.meta["label"]: item for item in clip.items if item.meta["kind"] == "sign by label"}
+    assert labels.keys() <= {board.label.string for board in found if board.label}
+    for board in found:
+        assert overlap(board.shape.box, board.ink.box)
+        if board.label and board.label.string in labels:
+            item = labels[board.label.string]
+            assert item.answers == (board.ink.string,)
+            assert item.meta["panel"] == list(board.shape.box)
+        assert {p.first for p in board.paints} == {board.shape.first}
+        assert len(board.paints) == (4 if board.label else 2)

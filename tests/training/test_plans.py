@@ -1,6 +1,7 @@
 """Plans: where they look, what they say, and what they don't say too early."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from r4agent.geometry import QWEN2_5_VL, QWEN3_VL, Box, ModelProfile, Size, conv
 from r4agent.item import Item, Span
 from r4agent.media.view import Picture, View
 from r4agent.textworld import make_clip
+from r4agent.textworld.level0 import boards
 from r4agent.textworld.writer import clip_file
 from r4agent.training import plans
 from r4agent.training.looks import Look, looks
@@ -29,7 +31,9 @@ from r4agent.training.teacher import Teacher
 
 from .needle import Needle
 
-ROOMY = Budget(overview_tokens=330)  # so that a selected frame is shown whole, and legible
+ROOMY = Budget(
+    turns=10, images=20, overview_tokens=330
+)  # so that a selected frame is shown whole, and legible
 UNIT = ModelProfile("fractions", "unit", grid=28, min_pixels=3136, max_pixels=10**7)
 
 
@@ -117,19 +121,30 @@ def test_board_after_board_until_the_label_is_found(
     order = sorted(items, key=lambda label: items[label].evidence[0].start)
     wanted = order[-1] if last else order[0]
     episode = run(plans.board_by_board, replace(needle, clip=path, item=items[wanted]), student)
-    *boards, text = (look.pictures[0].view.region for look in made(episode))
-    assert len(boards) == (len(order) if last else 1)
-    for label, region in zip(order, boards, strict=False):
-        board = Box(*items[label].meta["panel"])
-        tab = Box(board.x0 + 6, board.y0 - 22, board.x0 + 32, board.y0)
-        assert region.overlap(board) == board
-        assert region.overlap(tab) == tab
-    assert boards[-1].overlap(text) == text
+    *looked, text = (look.pictures[0].view for look in made(episode))
+    found = list(boards(make_clip(0, items[wanted].meta["seed"])))[: len(looked)]
+    labels = [board.label.string if board.label else None for board in found]
+    assert [label for label in labels if label] == order[: 1 + order.index(wanted)]
+    assert labels[-1] == wanted
     said = [str(reply["content"]) for reply in replies(episode)]
-    for label, reply in zip(order, said[1 : len(boards) + 1], strict=False):
-        assert f" is {label}" in reply
+    for number, (board, view) in enumerate(zip(found, looked, strict=True)):
+        whole = Box(*board.shape.box)
+        tab = Box(whole.x0 + 6, whole.y0 - 22, whole.x0 + 32, whole.y0)
+        assert view.frame in range(board.shape.first, board.shape.stop)
+        assert view.region.overlap(whole.hull(tab)) == whole.hull(tab)
+        told = f": {labels[number]}" if labels[number] else ": no label."
+        assert re.match(rf"<think>v\d+{re.escape(told)}", said[number + 1])
+    assert looked[-1].region.overlap(text.region) == text.region
     assert episode.end is not None
     assert episode.end["answer"] == items[wanted].answers[0]
+
+
+def test_a_label_is_not_foreseen(
+    signs: tuple[Path, dict[str, Item]], needle: Needle, student: Checkpoint
+) -> None:
+    item = next(iter(signs[1].values()))
+    with pytest.raises(Unfit, match="can't be foreseen"):
+        run(plans.board_then_text, replace(needle, clip=signs[0], item=item), student)
 
 
 def test_a_search_is_for_a_label_of_a_clip_that_is_drawn_here(

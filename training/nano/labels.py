@@ -45,6 +45,11 @@ def letter(shown: Crop, number: int) -> Box:
     return Box(box.x0 + x0 * box.width, box.y0, box.x0 + x1 * box.width, box.y1, box.space)
 
 
+def _middle(box: Box) -> tuple[float, float]:
+    """Down and right: a label's letter is smaller than a patch, so that the one in its middle shows it."""
+    return (box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2
+
+
 def letters(shown: Crop) -> np.ndarray:
     """Of each patch, (rows, columns): 0, or 1 + the place in CHARACTERS of that in its middle."""
     out = np.zeros([side // PATCH for side in shown.pixels.shape[:2]], np.int64)
@@ -55,7 +60,7 @@ def letters(shown: Crop) -> np.ndarray:
         box = letter(shown, number)
         out[np.ix_(down, (x >= box.x0) & (x < box.x1))] = 1 + CHARACTERS.index(char)
     if shown.sign.label is not None:
-        box = tab(shown)
-        inside = np.ix_((y > box.y0) & (y < box.y1), (x > box.x0) & (x < box.x1))
-        out[inside] = 1 + CHARACTERS.index(shown.sign.label.string)
+        down, right = (int(middle // PATCH) for middle in _middle(tab(shown)))
+        if 0 <= down < out.shape[0] and 0 <= right < out.shape[1]:  # it may be cut off
+            out[down, right] = 1 + CHARACTERS.index(shown.sign.label.string)
     return out

@@ -13,7 +13,7 @@ from r4agent.geometry import Box
 from r4agent.textworld.level0 import COLOURS
 from r4agent.training.nano import tasks
 from r4agent.training.nano.forward import ordered
-from r4agent.training.nano.labels import covered, letter, letters
+from r4agent.training.nano.labels import covered, letter, letters, tab
 from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.pool import HUES, Pool
 from r4agent.training.nano.script import Batch, Script
@@ -147,6 +147,48 @@ def test_each_colour_is_bound_to_the_frame_that_shows_it(
         off = np.abs(frame[y0:y1, x0:x1] - COLOURS[colour]).max(-1)
         clear += (off < 40).mean() > 0.08
     assert clear >= 14  # a board is a few pixels high; the smallest are blurred
+
+
+def test_a_frame_that_is_named_is_where_its_sign_is(student: Checkpoint, pool: Pool, lesson: Lesson) -> None:
+    videos = tasks.Videos(pool, Random(1))
+    named, asked = tasks.scan(videos, lesson, 16), tasks.bind(tasks.Videos(pool, Random(1)), lesson, 16)
+    length = before(named).ids.shape[1]
+    assert (before(named).pictures[0] == before(asked).pictures[0]).all()
+    for row in range(16):
+        name = f"v{row % 8 + 1}"
+        [word] = {word - length for r, _, word in named.recalls if r == row}
+        assert student.tokenizer.id_to_token(int(named.ids[row, word])) == name
+        text = student.tokenizer.decode(named.ids[row].tolist(), skip_special_tokens=False)
+        assert re.search(rf"First: {name}\.</think>\n.*\"view\": \"{name}\"", text)
+        assert learnt(named, row, student).startswith(name)
+        assert boxed(learnt(named, row, student)) == boxed(learnt(asked, row, student))
+        assert looked(named, row) == looked(asked, row)
+
+
+def looked(batch: Batch, row: int) -> set[int]:
+    return {token for r, _, what, tokens in batch.looks if r == row and what == "left" for token in tokens}
+
+
+def test_a_label_is_read_from_its_tab(student: Checkpoint, lesson: Lesson) -> None:
+    shown, batch = crops().take(24, "label"), tasks.label(crops(), lesson, 24)
+    assert batch.before is None
+    bare = [one.sign.label is None for one in shown]
+    assert 2 < sum(bare) < 12
+    spelt = [one for group in batch.letters for one in group]
+    for row, one in enumerate(shown):
+        said = learnt(batch, row, student)
+        looks = [tokens for r, _, what, tokens in batch.looks if (r, what) == (row, "letter")]
+        if one.sign.label is None:
+            assert (said, looks) == (": no label. Next: ", [])
+            continue
+        assert said == f": {one.sign.label.string}"
+        start = int((batch.ids[row] == student.image_token).nonzero()[0])
+        assert looks == [covered(one.grid, tab(one), start)]
+        assert inked(one, tab(one))
+        assert 1 + CHARACTERS.index(one.sign.label.string) in spelt[row]
+        whole = one.view.region.overlap(one.sign.tabbed)
+        assert whole is not None
+        assert whole.area == pytest.approx(one.sign.tabbed.area)
 
 
 def test_whole_episodes_are_learnt_as_they_were_logged(lesson: Lesson) -> None:
