@@ -1,9 +1,9 @@
 """The nano policy's table: does looking again help, what does each stage add, and is it the looking?
 
-    python benchmarks/nano_table.py RUN SINGLE FORM --n 500 --seed 71 --out nano/table [--school nano/school]
+    python benchmarks/nano_table.py SCHOOL RUN SINGLE FORM --n 500 --seed 71 --out nano/table
 
-RUN: the folder of the nano curriculum's run, whose last stage is the policy that ships. SINGLE, FORM: checkpoints
-of the curricula of the single pass and of the form alone. Rows:
+SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run; its last stage is
+the policy that ships. SINGLE, FORM: checkpoints of the single pass and of the form alone. Rows:
 
     single pass                     SINGLE, which never learnt to look, on the overview
     single pass at equal pixels     SINGLE, on an overview of as many image tokens as the shipped policy used
@@ -12,8 +12,8 @@ of the curricula of the single pass and of the form alone. Rows:
     no tool                         the shipped policy, its calls refused
     form alone                      FORM, which was taught the form of episodes from random weights
 
-Promises: each row is real vLLM through the product's graph, on the same questions, by `r4 eval` (equal pixels: by
-what it is made of); two rows at a time. Killed and run again, it goes on. The last line is JSON:
+Promises: each row is real vLLM through the product's graph, on the same questions, by `r4 eval` (equal
+pixels: by what it is made of); two rows at a time. Killed and run again, it goes on. The last line is JSON:
 {row: {exact_match, anls, ci95, n}}.
 Does not: train.
 """
@@ -34,21 +34,19 @@ from r4agent.log import Log
 from r4agent.policy.chat import ChatR4
 
 AT_ONCE = 2
+CONTROLS = ("random crop", "blank crop", "no tool")
 MOST = 150  # tokens of a reply
 
 
 def main() -> None:
     given = _arguments()
-    rows = _rows(given)
+    rows, last = _rows(given)
     print(f"{machine()}; {given.n} questions of world {given.seed}", flush=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = {name: pool.submit(_eval, given, name, *row) for name, row in rows.items()}
         table = {name: done.result() for name, done in waiting.items()}
-    first = "single pass"
-    table = {
-        first: table.pop(first),
-        "single pass at equal pixels": _equal(given, _results(given, "rumination")),
-    } | table
+    one, equal = "single pass", "single pass at equal pixels"
+    table = {one: table.pop(one), equal: _equal(given, equal, last)} | table
     print(f"\n{'':30} exact match, %          ANLS   n")
     for name, cell in table.items():
         low, high = (100 * v for v in cell["ci95"])
@@ -59,33 +57,28 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     made = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    made.add_argument("run", type=Path)
-    made.add_argument("single", type=Path)
-    made.add_argument("form", type=Path)
+    for name in ("school", "run", "single", "form"):
+        made.add_argument(name, type=Path)
     made.add_argument("--n", type=int, default=500)
     made.add_argument("--seed", type=int, default=71)
     made.add_argument("--out", type=Path, default=Path("nano/table"), help="folder of results")
     return made.parse_args()
 
 
-def _rows(given: argparse.Namespace) -> dict[str, tuple[Path, list[str]]]:
-    """A checkpoint and what else is said to `r4 eval`. `rumination` is the last stage."""
-    stages = sorted(given.run.glob("[0-9][0-9]-*/checkpoint"))
+def _rows(given: argparse.Namespace) -> tuple[dict[str, tuple[Path, list[str]]], str]:
+    """Of each row a checkpoint and what else is said to `r4 eval`; and the name of the last stage."""
+    stages = {path.parent.name[3:]: path for path in sorted(given.run.glob("[0-9][0-9]-*/checkpoint"))}
     if not stages:
         sys.exit(f"{given.run}: no stage has ended there; run `r4 train` first")
-    ruminating: dict[str, tuple[Path, list[str]]] = {
-        stage.parent.name[3:]: (stage, []) for stage in stages[:-1]
-    }
-    last = stages[-1]
-    return {
+    last = list(stages)[-1]
+    rows = {
         "single pass": (given.single, ["--single-pass"]),
-        **ruminating,
-        "rumination": (last, []),
-        "random crop": (last, ["--control", "random-crop"]),
-        "blank crop": (last, ["--control", "blank-crop"]),
-        "no tool": (last, ["--control", "no-tool"]),
+        "school": (given.school, []),
+        **{name: (checkpoint, list[str]()) for name, checkpoint in stages.items()},
+        **{control: (stages[last], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
         "form alone": (given.form, []),
     }
+    return rows, last
 
 
 def _eval(given: argparse.Namespace, name: str, checkpoint: Path, more: list[str]) -> dict[str, Any]:
@@ -116,23 +109,21 @@ def _folder(given: argparse.Namespace, name: str) -> Path:
     return Path(given.out) / name.replace(" ", "-")
 
 
-def _results(given: argparse.Namespace, name: str) -> Results:
-    return Results.read(max(_folder(given, name).glob("*.jsonl")))
-
-
-def _equal(given: argparse.Namespace, ruminated: Results) -> dict[str, Any]:
+def _equal(given: argparse.Namespace, name: str, last: str) -> dict[str, Any]:
     """SINGLE, each question with the image tokens that the shipped policy used on it."""
-    policy = ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST)
-    subject = Subject(policy, single_pass=True)
-    path = _folder(given, "single pass at equal pixels") / "results.jsonl"
+    ruminated = Results.read(max(_folder(given, last).glob("*.jsonl")))
     costs = {row.id: row for row in ruminated.rows}
-    Log(path).once("results", ruminated.header | {"config": subject.config("")})
-    there = {row.id for row in Results.read(path).scored}
+    subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), single_pass=True)
+    path = _folder(given, name) / "results.jsonl"
     asker = Asker(subject, path)
+    Log(path).once("results", ruminated.header | {"config": subject.config(asker.reader.name)})
+    there = {row.id for row in Results.read(path).scored}
     for item in of_textworld(0, given.n, given.seed).items:
         if item.id not in there:
             asker.ask(item, equal_pixels(costs[item.id], subject.budget, subject.speaks))
-    return _cell(summary(Results.read(path)))
+    cell = _cell(summary(Results.read(path)))
+    print(f"{name}: {cell}", flush=True)
+    return cell
 
 
 if __name__ == "__main__":

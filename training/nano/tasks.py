@@ -37,6 +37,7 @@ from r4agent.training.scene import roomy, written
 CLOSE, LOOSE, TABBED = (0.0, 1.5), (0.0, 1.6), (0.0, 1.2)
 """Margins of a crop of a text, of a board, and of one with its tab, in heights of it. `scene.NEAR` is what is
 asked for."""
+SAME = 0.4  # of the signs with a label, that are asked for by it
 BARE = 0.15  # of the signs without a label, which are two of three, that are asked for theirs
 KEPT = 300  # signs at a time, of about a megabyte
 
@@ -113,19 +114,35 @@ def read(crops: Crops, lesson: Lesson, n: int, *, alone: bool = False) -> Batch:
 
 
 def label(crops: Crops, lesson: Lesson, n: int) -> Batch:
-    """Crops of boards alone, each in place of the first picture that the lesson asks for."""
-    shown, rows = crops.take(n, "label"), []
-    name = f"v{lesson.overview + 1}"
-    for one in shown:
-        row = Script(lesson.script.checkpoint).picture(one.grid).copied(lesson.after(lesson.overview))
-        if one.sign.label is None:
-            rows.append(row.given(f"<think>{name}").said(": no label. Next: "))
-        else:
-            row.given(f"<think>{name}").said(": ").look("letter", covered(one.grid, tab(one), row.starts[0]))
-            rows.append(row.said(one.sign.label.string))
+    """Crops of boards after a question by label alone: what the tab says, and whether it is the one."""
+    shown = crops.take(n, "label")
+    rows = [_labelled(one, lesson, _asked(one, crops.lot)) for one in shown]
     pictures = groups([one.pixels for one in shown])
     labels = iter(ordered(torch.from_numpy(letters(one))) for one in shown)
     return batch(rows, pictures, letters=[torch.stack([next(labels) for _ in group]) for group in pictures])
+
+
+def _asked(one: Crop, lot: Random) -> str:
+    """A label to ask for: often the one that the sign has."""
+    if one.sign.label is not None and lot.random() < SAME:
+        return one.sign.label.string
+    return lot.choice(CODE_LETTERS)
+
+
+def _labelled(one: Crop, lesson: Lesson, wanted: str) -> Script:
+    name, row = f"v{lesson.overview + 1}", Script(lesson.script.checkpoint)
+    row.given(f"Question: {ASK_LABEL[0].format(wanted)}").reply().given("<think>Wanted: ")
+    word = len(row.ids)
+    row.given(f"{wanted}. First: v1.</think>\n<tool_call>").picture(one.grid)
+    row.copied(lesson.after(lesson.overview)).given(f"<think>{name}")
+    if one.sign.label is None:
+        return row.said(": no label. Next: ")
+    found = one.sign.label.string
+    row.said(": ").look("letter", covered(one.grid, tab(one), row.starts[0])).said(found)
+    row.recalls[len(row.ids) - 1] = word  # is it the one?
+    if found != wanted:
+        return row.said(f", not {wanted}. Next: ")
+    return row.said(". It is here in ").said(name).said(": look closer.</think>\n<tool_call>")
 
 
 def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:

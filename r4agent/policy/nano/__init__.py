@@ -21,9 +21,10 @@ SUMS = "SHA256SUMS"
 def nano_checkpoint() -> Path:
     """The folder of the checkpoint. Raises MissingError when its files are not those that were shipped."""
     try:
+        names = sorted(path.name for path in FOLDER.iterdir() if path.name != SUMS)
+        made = [f"{_digest(FOLDER / name)}  {name}" for name in names]
         sums = (FOLDER / SUMS).read_text().splitlines()
-        made = [f"{_digest(FOLDER / line.split()[-1])}  {line.split()[-1]}" for line in sums]
-    except (OSError, IndexError) as error:
+    except OSError as error:
         raise MissingError(f"{FOLDER}: is not whole: {one_line(error)}; install r4agent anew") from error
     if made != sums:
         raise MissingError(f"{FOLDER}: its files are not those that were shipped; install r4agent anew")

@@ -174,14 +174,25 @@ def test_a_label_is_read_from_its_tab(student: Checkpoint, lesson: Lesson) -> No
     assert batch.before is None
     bare = [one.sign.label is None for one in shown]
     assert 2 < sum(bare) < 12
-    spelt = [one for group in batch.letters for one in group]
+    spelt, asked = [one for group in batch.letters for one in group], list[bool]()
     for row, one in enumerate(shown):
         said = learnt(batch, row, student)
         looks = [tokens for r, _, what, tokens in batch.looks if (r, what) == (row, "letter")]
         if one.sign.label is None:
             assert (said, looks) == (": no label. Next: ", [])
             continue
-        assert said == f": {one.sign.label.string}"
+        own, text = one.sign.label.string, student.tokenizer.decode(batch.ids[row].tolist())
+        wanted = re.findall(r"sign labelled (\w) say.*Wanted: (\w)\. First", text, re.DOTALL)
+        assert len(wanted) == 1
+        asked.append(wanted[0][0] == own)
+        rest = (
+            ". It is here in v9: look closer.</think>\n<tool_call>"
+            if asked[-1]
+            else f", not {wanted[0][1]}. Next: "
+        )
+        assert said == f": {own}{rest}"
+        [word] = [word for r, _, word in batch.recalls if r == row]
+        assert student.tokenizer.id_to_token(int(batch.ids[row, word])) == wanted[0][0] == wanted[0][1]
         start = int((batch.ids[row] == student.image_token).nonzero()[0])
         assert looks == [covered(one.grid, tab(one), start)]
         assert inked(one, tab(one))
@@ -189,6 +200,7 @@ def test_a_label_is_read_from_its_tab(student: Checkpoint, lesson: Lesson) -> No
         whole = one.view.region.overlap(one.sign.tabbed)
         assert whole is not None
         assert whole.area == pytest.approx(one.sign.tabbed.area)
+    assert 3 < sum(asked) < len(asked) - 3
 
 
 def test_whole_episodes_are_learnt_as_they_were_logged(lesson: Lesson) -> None:
