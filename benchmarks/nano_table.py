@@ -2,8 +2,8 @@
 
     python benchmarks/nano_table.py SCHOOL RUN SINGLE FORM --n 500 --seed 71 --out nano/table
 
-SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run; its last stage is
-the policy that ships. SINGLE, FORM: checkpoints of the single pass and of the form alone. Rows:
+SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run, whose last
+stage is the policy that ships. SINGLE, FORM: checkpoints of the single pass and of the form alone. Rows:
 
     single pass                     SINGLE, which never learnt to look, on the overview
     single pass at equal pixels     SINGLE, on an overview of as many image tokens as the shipped policy used

@@ -5,8 +5,8 @@
                     place looked at first and left
     closer          a zoom on the board that a text stands on, then on the text: small steps, each of which
                     can be foreseen from the picture before it, as a small student needs them
-    search          a zoom on one board after another, until its label is the one asked for, then on the text:
-                    which board has which label can't be seen in the overview
+    search          a zoom on the label of one board after another, until it is the one asked for, then on the
+                    board and the text: labels can't be read in the overview
 
 Promises: a plan follows from the item, the pictures shown so far and a lot; the answer is not said before a
 picture showed it, and a wrong look shows nothing of it.
@@ -20,7 +20,7 @@ from langchain_core.messages import BaseMessage
 
 from r4agent.geometry import Box
 from r4agent.media.view import Picture, pictures_in
-from r4agent.training.scene import TIGHT, WIDE, Scene, Unfit, boards_of, moment_of, roomy
+from r4agent.training.scene import BESIDE, TIGHT, WIDE, Scene, Unfit, boards_of, moment_of, roomy
 
 Kind = Literal["deliberate", "compositional", "closer", "search"]
 
@@ -91,21 +91,23 @@ def board_then_text(scene: Scene) -> Iterator[str]:
     yield scene.answer()
 
 
-def board_by_board(scene: Scene) -> Iterator[str]:
+def label_by_label(scene: Scene) -> Iterator[str]:
     label = scene.item.meta.get("label")
     known = f"Wanted: {label}. First"
     for board in boards_of(scene.item):
         picture = scene.of_board(board)
-        around = roomy(Box(*board.shape.box), picture.view.region)
+        around = roomy(Box(*board.tab), picture.view.region, BESIDE)
         yield scene.zoom(f"{known}: {picture.name}.", picture, around)
         name = scene.pictures[-1].name
         if board.label and board.label.string == label:
             break
         found = f"{board.label.string}, not {label}" if board.label else "no label"
         known = f"{name}: {found}. Next"
+    part = roomy(scene.board(picture), picture.view.region)
+    yield scene.zoom(f"{name}: {label}. It is in this part of {picture.name}.", picture, part)
     picture = scene.holding()
     text = roomy(scene.text(picture), picture.view.region)
-    yield scene.zoom(f"{name}: {label}. It is here in {name}: look closer.", picture, text)
+    yield scene.zoom(f"Wanted: {label}. It is here in {picture.name}: look closer.", picture, text)
     yield scene.answer()
 
 
@@ -113,7 +115,7 @@ PLANS: dict[Kind, tuple[Plan, ...]] = {
     "deliberate": (frames, zoom, again),
     "compositional": (frame_then_zoom, zoom_of_zoom, detail_then_zoom, wrong_frame, wrong_place),
     "closer": (board_then_text,),
-    "search": (board_by_board,),
+    "search": (label_by_label,),
 }
 
 

@@ -22,6 +22,7 @@ from r4agent.textworld.level0 import Board, boards
 
 TIGHT, WIDE = (0.1, 0.5), (2.0, 4.0)  # margins around a text, in heights and widths of what it stands on
 NEAR = 0.75  # the margin of a box that can be foreseen, in heights of what stands in it
+BESIDE = 1.0  # the same of a label's tab, too small to be seen in an overview
 TRIES = 50  # lots for a wrong place
 
 
@@ -157,9 +158,9 @@ class Scene:
         raise Unfit("the answer fills the picture: there is no wrong place")
 
 
-def roomy(box: Box, within: Box) -> Box:
-    """A source box with NEAR room on each side, always as much, and no more than there is."""
-    room = NEAR * box.height
+def roomy(box: Box, within: Box, near: float = NEAR) -> Box:
+    """A source box with room on each side, `near` of its height, and no more than there is."""
+    room = near * box.height
     inside = box.grown(room, room).overlap(within)
     if inside is None:
         raise Unfit("the picture holds nothing of the place")

@@ -73,6 +73,11 @@ class Board:
     label: Ink | None
     paints: tuple[Paint, ...]
 
+    @property
+    def tab(self) -> Corners:
+        """Where its label stands, or would."""
+        return tab(self.shape.box)
+
 
 def boards(clip: Clip) -> Iterator[Board]:
     """The signs of a clip of level 0, in the order in which they appear."""
@@ -162,10 +167,16 @@ def _sign(
 LABEL = (26, 22)
 
 
+def tab(sign: Corners) -> Corners:
+    """Where the label of a sign stands, or would."""
+    left, top = sign[0] + 6, sign[1] - LABEL[1]
+    return left, top, left + LABEL[0], top + LABEL[1]
+
+
 def _label(stage: Stage, frames: Frames, sign: Corners, style: Style, label: str) -> None:
     """A grey tab that stands on the sign's upper left corner."""
-    left, top = sign[0] + 6, sign[1] - LABEL[1]
-    stage.shape(frames, (left, top, left + LABEL[0], top + LABEL[1]), (70, 70, 70))
+    left, top, right, foot = tab(sign)
+    stage.shape(frames, (left, top, right, foot), (70, 70, 70))
     wide, high = style.ink(label)
     at = style.place(label, left + (LABEL[0] - wide) // 2, top + (LABEL[1] - high) // 2)
     stage.text(frames, at, label, style, "label", label)

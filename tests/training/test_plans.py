@@ -114,27 +114,30 @@ def by_label(items: Iterable[Item]) -> list[Item]:
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_board_after_board_until_the_label_is_found(
+def test_label_after_label_until_it_is_found(
     signs: tuple[Path, dict[str, Item]], needle: Needle, student: Checkpoint, last: bool
 ) -> None:
     path, items = signs
     order = sorted(items, key=lambda label: items[label].evidence[0].start)
     wanted = order[-1] if last else order[0]
-    episode = run(plans.board_by_board, replace(needle, clip=path, item=items[wanted]), student)
-    *looked, text = (look.pictures[0].view for look in made(episode))
+    episode = run(plans.label_by_label, replace(needle, clip=path, item=items[wanted]), student)
+    *looked, part, text = (look.pictures[0].view for look in made(episode))
     found = list(boards(make_clip(0, items[wanted].meta["seed"])))[: len(looked)]
     labels = [board.label.string if board.label else None for board in found]
     assert [label for label in labels if label] == order[: 1 + order.index(wanted)]
     assert labels[-1] == wanted
     said = [str(reply["content"]) for reply in replies(episode)]
     for number, (board, view) in enumerate(zip(found, looked, strict=True)):
-        whole = Box(*board.shape.box)
-        tab = Box(whole.x0 + 6, whole.y0 - 22, whole.x0 + 32, whole.y0)
+        tab = Box(*board.tab)
         assert view.frame in range(board.shape.first, board.shape.stop)
-        assert view.region.overlap(whole.hull(tab)) == whole.hull(tab)
+        assert view.region.overlap(tab) == tab
+        assert view.region.area < 16 * tab.area
         told = f": {labels[number]}" if labels[number] else ": no label."
         assert re.match(rf"<think>v\d+{re.escape(told)}", said[number + 1])
-    assert looked[-1].region.overlap(text.region) == text.region
+    whole = Box(*found[-1].shape.box)
+    assert part.region.overlap(whole) == whole
+    assert part.region.overlap(text.region) == text.region
+    assert text.region.area < whole.area
     assert episode.end is not None
     assert episode.end["answer"] == items[wanted].answers[0]
 
@@ -151,10 +154,10 @@ def test_a_search_is_for_a_label_of_a_clip_that_is_drawn_here(
     signs: tuple[Path, dict[str, Item]], needle: Needle, student: Checkpoint
 ) -> None:
     with pytest.raises(Unfit, match="no sign is asked for by its label"):
-        run(plans.board_by_board, needle, student)
+        run(plans.label_by_label, needle, student)
     item = next(iter(signs[1].values())).model_copy(update={"answers": ("elsewhere",)})
     with pytest.raises(Unfit, match="it has other typefaces"):
-        run(plans.board_by_board, replace(needle, clip=signs[0], item=item), student)
+        run(plans.label_by_label, replace(needle, clip=signs[0], item=item), student)
 
 
 def test_a_wrong_frame_is_left(needle: Needle, student: Checkpoint) -> None:

@@ -30,7 +30,7 @@ def covered(grid: tuple[int, int], box: Box, start: int = 0) -> list[int]:
     return [start + int(n) for n in np.flatnonzero((shares >= limit) & (shares > 0))]
 
 
-def tab(shown: Crop) -> Box:
+def label(shown: Crop) -> Box:
     """Where the letter of the label stands, in the crop's pixels."""
     assert shown.sign.label is not None
     return convert(Box(*shown.sign.label.box), "shown", region=shown.view.region, shown=shown.view.size)
@@ -45,11 +45,6 @@ def letter(shown: Crop, number: int) -> Box:
     return Box(box.x0 + x0 * box.width, box.y0, box.x0 + x1 * box.width, box.y1, box.space)
 
 
-def _middle(box: Box) -> tuple[float, float]:
-    """Down and right: a label's letter is smaller than a patch, so that the one in its middle shows it."""
-    return (box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2
-
-
 def letters(shown: Crop) -> np.ndarray:
     """Of each patch, (rows, columns): 0, or 1 + the place in CHARACTERS of that in its middle."""
     out = np.zeros([side // PATCH for side in shown.pixels.shape[:2]], np.int64)
@@ -60,7 +55,7 @@ def letters(shown: Crop) -> np.ndarray:
         box = letter(shown, number)
         out[np.ix_(down, (x >= box.x0) & (x < box.x1))] = 1 + CHARACTERS.index(char)
     if shown.sign.label is not None:
-        down, right = (int(middle // PATCH) for middle in _middle(tab(shown)))
-        if 0 <= down < out.shape[0] and 0 <= right < out.shape[1]:  # it may be cut off
-            out[down, right] = 1 + CHARACTERS.index(shown.sign.label.string)
+        box = label(shown)
+        inside = np.ix_((y > box.y0) & (y < box.y1), (x > box.x0) & (x < box.x1))
+        out[inside] = 1 + CHARACTERS.index(shown.sign.label.string)
     return out

@@ -56,7 +56,7 @@ SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
 """The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` asks about, come
 before; lessons are of `lessons.WORLDS`."""
 
-READ, ALONE, LABEL, BIND, LOCATE, WHOLE = 32, 48, 48, 32, 18, 3  # rows a step, which take about as long
+READ, ALONE, CORNER, BIND, LOCATE, WHOLE = 32, 48, 48, 32, 18, 3  # rows a step, which take about as long
 EARLY = 0.25  # of the time, in which whole episodes would teach little
 TELL, SCORE = 25, 500  # steps
 
@@ -85,8 +85,8 @@ class School:
                 batch = tasks.read(self.crops, lesson, READ)
             case "read alone":
                 batch = tasks.read(self.crops, lesson, ALONE, alone=True)
-            case "label":
-                batch = tasks.label(self.crops, lesson, LABEL)
+            case "corner":
+                batch = tasks.corner(self.crops, lesson, CORNER)
             case "locate":
                 batch = tasks.locate(self.crops, lesson, LOCATE)
             case "bind":
@@ -100,9 +100,9 @@ class School:
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def score(self, n: int = 256) -> dict[str, list[float]]:
         """Of held-out clips, 1 or 0 each. read: a text is read whole, in known and unknown typefaces. label:
-        the letter on a tab, or that there is none. frame: the frame of a question by colour is named. board,
-        board named, text: a box is at most three pixels off at any edge, of the sign of that colour, or in
-        that frame."""
+        the letter on a tab, or that there is none, and whether it is the one asked for. frame: the frame of a
+        question by colour is named. board, place named, text: a box is at most three pixels off at any edge,
+        of the sign of that colour, of the sign or its label in that frame."""
         forward, told, lesson = Forward(self.model), {}, self.lessons[0]
         for name, fits in (("read", known), ("read, unknown typefaces", unknown)):
             crops = tasks.Crops(signs(count(SCORED), fits), BUDGET, Random(1), reuse=1)
@@ -110,9 +110,9 @@ class School:
         crops = tasks.Crops(signs(count(SCORED), unknown), BUDGET, Random(2), reuse=1)
         told["text"] = scores.close(forward, self.helps, tasks.locate(crops, lesson, n), 3)
         crops = tasks.Crops(signs(count(SCORED), unknown), BUDGET, Random(2), reuse=1)
-        told["label, unknown typefaces"] = scores.whole(forward, tasks.label(crops, lesson, n))
+        told["label, unknown typefaces"] = scores.whole(forward, tasks.corner(crops, lesson, n))
         batch = tasks.scan(tasks.Videos(self.held, Random(3)), lesson, n)
-        told["board named"] = scores.close(forward, self.helps, batch, 3)
+        told["place named"] = scores.close(forward, self.helps, batch, 3)
         batch = tasks.bind(tasks.Videos(self.held, Random(3)), lesson, n)
         told["frame"] = scores.named(forward, batch)
         told["board"] = scores.close(forward, self.helps, batch, 3)
@@ -134,7 +134,7 @@ def task_of(rank: int, world: int, step: int, share: float) -> str:
     if share < EARLY:
         turns: tuple[str, ...] = ("read alone",) if rank == 0 else ("bind", "locate")
     else:
-        mixed = ("bind", "locate", "label", "whole", "scan", "locate", "label", "whole")
+        mixed = ("bind", "locate", "corner", "whole", "scan", "locate", "corner", "whole")
         turns = ("read", "read alone") if rank == 0 else mixed
     return turns[step % len(turns)]
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from r4agent.budget import Budget
 from r4agent.geometry import QWEN2_5_VL, Box, Size, convert
 from r4agent.media.view import View
-from r4agent.textworld.level0 import LABEL, SIGNS, boards, level0
+from r4agent.textworld.level0 import SIGNS, Board, boards, level0
 from r4agent.textworld.world import Backdrop, Clip, Ink, Paint, Shape
 from r4agent.tools.zoom import ENLARGE
 
@@ -30,16 +30,27 @@ ROOM = 160  # source pixels drawn around a sign
 
 @dataclass(frozen=True)
 class Sign:
-    """One sign of a clip. ink: what is written. panel: the board, in source pixels. label: what its tab says,
-    if it has one. paints: all that is drawn of it."""
+    """One sign of a clip."""
 
     clip: Clip
     slot: int
     colour: str
-    ink: Ink
-    panel: Box
-    label: Ink | None
-    paints: tuple[Paint, ...]
+    board: Board
+
+    @property
+    def ink(self) -> Ink:
+        """What is written."""
+        return self.board.ink
+
+    @property
+    def label(self) -> Ink | None:
+        """What its tab says, if it has one."""
+        return self.board.label
+
+    @property
+    def panel(self) -> Box:
+        """The board, in source pixels."""
+        return Box(*self.board.shape.box)
 
     @property
     def string(self) -> str:
@@ -51,9 +62,9 @@ class Sign:
         return Box(*self.ink.box)
 
     @property
-    def tabbed(self) -> Box:
-        """The board with the tab on it, or the room of one."""
-        return self.panel.hull(Box(self.panel.x0, self.panel.y0 - LABEL[1], self.panel.x1, self.panel.y1))
+    def tab(self) -> Box:
+        """Where its label stands, or would."""
+        return Box(*self.board.tab)
 
     @property
     def frame(self) -> int:
@@ -70,7 +81,7 @@ class Sign:
         )
         canvas = Image.new("RGB", (round(region.width), round(region.height)), tone)
         pen = ImageDraw.Draw(canvas)
-        for paint in self.paints:
+        for paint in self.board.paints:
             _moved(paint, -int(region.x0), -int(region.y0)).draw(canvas, pen)
         return region, canvas
 
@@ -98,8 +109,7 @@ def signs(seeds: Iterable[int], fits: Callable[[str], bool] = lambda font: True)
         for slot, board in enumerate(boards(clip)):
             text = clip.texts[board.ink.text]
             if fits(text.font):
-                panel = Box(*board.shape.box)
-                yield Sign(clip, slot, text.role, board.ink, panel, board.label, board.paints)
+                yield Sign(clip, slot, text.role, board)
 
 
 def crop(sign: Sign, middle: Box, margins: Margins, budget: Budget, lot: Random) -> Crop:

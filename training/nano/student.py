@@ -32,9 +32,9 @@ HIDDEN, LAYERS, HEADS, GROUPS = 256, 4, 4, 2
 VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 192, 4, 6
 LIKE = 2  # layers whose keys begin equal to their queries
 
-BUDGET = Budget(turns=10, overview_images=8, overview_tokens=15, picture_tokens=32, images=17, new_tokens=400)
+BUDGET = Budget(turns=11, overview_images=8, overview_tokens=15, picture_tokens=32, images=18, new_tokens=400)
 """What the nano policy is trained and asked with: an overview of 8 pictures of 140x84, closer ones of 32
-tokens; turns and pictures for a look at each of eight boards, one at the text, and the answer."""
+tokens; turns and pictures for a look at each of eight labels, at the board and the text, and the answer."""
 
 CHARACTERS = string.digits + string.ascii_letters
 """What stands on signs."""

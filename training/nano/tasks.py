@@ -1,10 +1,10 @@
 """Tasks: what the nano policy first learns apart, as batches of rows.
 
     read    a close crop: what is written there
-    label   a sign: what its tab says, if it has one
+    corner  the corner of a sign: which label it has, if any, and whether that is the one asked for
     locate  a sign: where in it the writing is
     bind    an overview and a question: which frame shows the colour, and where
-    scan    an overview and the name of a frame: where its sign is
+    scan    an overview and the name of a frame: where its sign is, and where a label of it would be
     whole   taught episodes
 
 Promises: a row goes on from the beginning of a taught episode, with other pictures, so that what is learnt is
@@ -22,22 +22,23 @@ import torch
 
 from r4agent.budget import Budget
 from r4agent.errors import UsageError
-from r4agent.geometry import QWEN2_5_VL, convert
-from r4agent.textworld.level0 import ASK_COLOUR, ASK_LABEL
+from r4agent.geometry import QWEN2_5_VL, Box, convert
+from r4agent.textworld.level0 import ASK_COLOUR, ASK_LABEL, tab
 from r4agent.textworld.words import CODE_LETTERS
 from r4agent.training.nano.forward import ordered
-from r4agent.training.nano.labels import covered, letter, letters, tab
+from r4agent.training.nano.labels import covered, label, letter, letters
 from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.pool import HUES, Pool
 from r4agent.training.nano.script import Batch, Script, batch, groups
 from r4agent.training.nano.signs import Crop, Sign, crop
 from r4agent.training.nano.student import NUMBERS
-from r4agent.training.scene import roomy, written
+from r4agent.training.scene import BESIDE, roomy, written
 
-CLOSE, LOOSE, TABBED = (0.0, 1.5), (0.0, 1.6), (0.0, 1.2)
-"""Margins of a crop of a text, of a board, and of one with its tab, in heights of it. `scene.NEAR` is what is
-asked for."""
+CLOSE, LOOSE, TAB = (0.0, 1.5), (0.0, 1.6), (0.2, 1.8)
+"""Margins of a crop of a text, a board and a label's tab, in heights of it. `scene.NEAR` and `scene.BESIDE`
+are what is asked for."""
 SAME = 0.4  # of the signs with a label, that are asked for by it
+FOUND = 0.4  # of the rows that scan, whose label is found
 BARE = 0.15  # of the signs without a label, which are two of three, that are asked for theirs
 KEPT = 300  # signs at a time, of about a megabyte
 
@@ -49,18 +50,17 @@ class Crops:
         self.found, self.budget, self.lot, self.reuse = found, budget, lot, reuse
         self.kept: list[Sign] = []
 
-    def take(self, n: int, of: Literal["text", "board", "label"]) -> list[Crop]:
-        """n crops, sorted by size, so that few sizes make up a batch. label: boards with their tabs, most of
-        which have one."""
+    def take(self, n: int, of: Literal["text", "board", "tab"]) -> list[Crop]:
+        """n crops, sorted by size, so that few sizes make up a batch. tab: of most there is one."""
         made = list[Crop]()
         while len(made) < n:
             sign = self._sign()
-            if of == "label" and sign.label is None and self.lot.random() > BARE:
+            if of == "tab" and sign.label is None and self.lot.random() > BARE:
                 continue
             middle, margins = {
                 "text": (sign.box, CLOSE),
                 "board": (sign.panel, LOOSE),
-                "label": (sign.tabbed, TABBED),
+                "tab": (sign.tab, TAB),
             }[of]
             one = crop(sign, middle, margins, self.budget, self.lot)
             if one.view.size.width <= NUMBERS:  # an edge further right has no token
@@ -113,9 +113,9 @@ def read(crops: Crops, lesson: Lesson, n: int, *, alone: bool = False) -> Batch:
     return batch(rows, pictures, before=beginning, letters=spelt)
 
 
-def label(crops: Crops, lesson: Lesson, n: int) -> Batch:
-    """Crops of boards after a question by label alone: what the tab says, and whether it is the one."""
-    shown = crops.take(n, "label")
+def corner(crops: Crops, lesson: Lesson, n: int) -> Batch:
+    """Crops of corners after a question by label alone: what stands there, and whether it is the one."""
+    shown = crops.take(n, "tab")
     rows = [_labelled(one, lesson, _asked(one, crops.lot)) for one in shown]
     pictures = groups([one.pixels for one in shown])
     labels = iter(ordered(torch.from_numpy(letters(one))) for one in shown)
@@ -138,11 +138,11 @@ def _labelled(one: Crop, lesson: Lesson, wanted: str) -> Script:
     if one.sign.label is None:
         return row.said(": no label. Next: ")
     found = one.sign.label.string
-    row.said(": ").look("letter", covered(one.grid, tab(one), row.starts[0])).said(found)
+    row.said(": ").look("letter", covered(one.grid, label(one), row.starts[0])).said(found)
     row.recalls[len(row.ids) - 1] = word  # is it the one?
     if found != wanted:
         return row.said(f", not {wanted}. Next: ")
-    return row.said(". It is here in ").said(name).said(": look closer.</think>\n<tool_call>")
+    return row.said(". It is in this part of ").said("v1").said(".</think>\n<tool_call>")
 
 
 def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
@@ -159,32 +159,43 @@ def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
 def bind(videos: Videos, lesson: Lesson, n: int) -> Batch:
     """Videos in place of the lesson's; each colour of each of them is asked for, n in all."""
 
-    def row(row: Script, hue: str, name: str, seen: list[int]) -> Script:
+    def row(row: Script, at: int, name: str, seen: list[int]) -> tuple[Script, Box]:
+        hue, (board, view) = HUES[videos.pool.hues[at]], videos.pool.board(at)
         row.given(f"Question: {videos.lot.choice(ASK_COLOUR).format(hue)}").reply()
         row.given("<think>Wanted: ").want(hue).said(". It is in this part of ").look("name", seen).said(name)
         row.said(".</think>\n<tool_call>").said('{"name": "zoom", "arguments": {"view": "')
-        return row.look("name", seen).said(name).said('", "box": ')
+        return row.look("name", seen).said(name).said('", "box": '), roomy(board, view.region)
 
     return _overviews(videos, lesson, n, row)
 
 
 def scan(videos: Videos, lesson: Lesson, n: int) -> Batch:
-    """The same, but each of the pictures is named: where is its sign?"""
+    """The same, but each of the pictures is named: where is its sign, or where would its label be?"""
+    found = f"v{lesson.overview + 1}"
 
-    def row(row: Script, hue: str, name: str, seen: list[int]) -> Script:
-        wanted = videos.lot.choice(CODE_LETTERS)
+    def row(row: Script, at: int, name: str, seen: list[int]) -> tuple[Script, Box]:
+        wanted, (board, view) = videos.lot.choice(CODE_LETTERS), videos.pool.board(at)
         row.given(f"Question: {videos.lot.choice(ASK_LABEL).format(wanted)}").reply()
-        row.given(f"<think>Wanted: {wanted}. First: {name}.</think>\n<tool_call>")
-        return row.given('{"name": "zoom", "arguments": {"view": "').want(name).said('", "box": ')
+        if videos.lot.random() < FOUND:
+            row.given(f"<think>{found}: {wanted}. It is in this part of {name}.</think>\n<tool_call>")
+            box = roomy(board, view.region)
+        else:
+            row.given(f"<think>Wanted: {wanted}. First: {name}.</think>\n<tool_call>")
+            box = roomy(Box(*tab(board.corners)), view.region, BESIDE)
+        row.given('{"name": "zoom", "arguments": {"view": "').want(name).said('", "box": ')
+        return row, box
 
     return _overviews(videos, lesson, n, row)
 
 
 def _overviews(
-    videos: Videos, lesson: Lesson, n: int, asked: Callable[[Script, str, str, list[int]], Script]
+    videos: Videos,
+    lesson: Lesson,
+    n: int,
+    asked: Callable[[Script, int, str, list[int]], tuple[Script, Box]],
 ) -> Batch:
-    """Rows of a question, up to the box of a sign, each after its video. asked: of a row, a sign's colour,
-    its picture's name, and the image tokens that show it."""
+    """Rows of a question and a zoom, each after its video. asked: of a row, the number of a frame in the
+    pool, its name, and the image tokens that show its sign, to the row up to the box, and the box."""
     pool, many, before = videos.pool, lesson.overview, lesson.opening()
     grid = before.grids[0]
     chosen = [videos.take(many) for _ in range(n // many)]
@@ -192,12 +203,12 @@ def _overviews(
     rows = []
     for video, frames in enumerate(chosen):
         for number, at in enumerate(frames):
-            hue, (board, view) = int(pool.hues[at]), pool.board(at)
+            board, view = pool.board(at)
             cells = covered(grid, convert(board, "shown", region=view.region, shown=view.size))
-            hues[video, number, cells] = 1 + hue
+            hues[video, number, cells] = 1 + int(pool.hues[at])
             seen = [before.starts[number] + cell for cell in cells]
-            row = asked(Script(before.checkpoint, len(before.ids)), HUES[hue], f"v{number + 1}", seen)
-            rows.append(row.box(written(roomy(board, view.region), view, QWEN2_5_VL), seen))
+            row, box = asked(Script(before.checkpoint, len(before.ids)), at, f"v{number + 1}", seen)
+            rows.append(row.box(written(box, view, QWEN2_5_VL), seen))
     pictures = [torch.from_numpy(pool.frames[[at for frames in chosen for at in frames]])]
     return batch(rows, [], before=batch([before] * len(chosen), pictures), hues=hues)
 
