@@ -45,6 +45,14 @@ def letter(shown: Crop, number: int) -> Box:
     return Box(box.x0 + x0 * box.width, box.y0, box.x0 + x1 * box.width, box.y1, box.space)
 
 
+def _nearest(middles: np.ndarray, first: float, end: float) -> np.ndarray:
+    """Of which patches the middle is in a range, or else the nearest, unless the range is cut off."""
+    inside = (middles > first) & (middles < end)
+    if not inside.any():
+        inside = np.abs(middles - (first + end) / 2) <= PATCH // 2
+    return inside
+
+
 def letters(shown: Crop) -> np.ndarray:
     """Of each patch, (rows, columns): 0, or 1 + the place in CHARACTERS of that in its middle."""
     out = np.zeros([side // PATCH for side in shown.pixels.shape[:2]], np.int64)
@@ -56,6 +64,6 @@ def letters(shown: Crop) -> np.ndarray:
         out[np.ix_(down, (x >= box.x0) & (x < box.x1))] = 1 + CHARACTERS.index(char)
     if shown.sign.label is not None:
         box = label(shown)
-        inside = np.ix_((y > box.y0) & (y < box.y1), (x > box.x0) & (x < box.x1))
-        out[inside] = 1 + CHARACTERS.index(shown.sign.label.string)
+        down, right = (_nearest(y, box.y0, box.y1), _nearest(x, box.x0, box.x1))
+        out[np.ix_(down, right)] = 1 + CHARACTERS.index(shown.sign.label.string)
     return out
