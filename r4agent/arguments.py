@@ -68,7 +68,11 @@ def _eval(test: argparse.ArgumentParser) -> None:
         help="equal-pixels: a single pass with as many image tokens; the others: looking spoilt",
     )
     test.add_argument(
-        "--workers", type=int, metavar="W", help="processes (default: for ocr one a core, at most 8; else 1)"
+        "--workers",
+        type=int,
+        metavar="W",
+        help="questions at once: threads for --model, else processes (default: ocr one a core, at most 8; "
+        "else 1)",
     )
     test.add_argument("--out", type=Path, metavar="DIR", help="folder of results (default: $R4_HOME/results)")
     test.add_argument("--resume", action="store_true", help="go on with the latest run of the same questions")

@@ -18,7 +18,7 @@ from r4agent.evaluation.asker import Asker
 from r4agent.evaluation.questions import Questions
 from r4agent.evaluation.results import SCHEMA, Results, Row
 from r4agent.evaluation.subject import Subject, equal_pixels, machine
-from r4agent.evaluation.workers import ask_in_processes
+from r4agent.evaluation.workers import ask_in_processes, ask_in_threads
 from r4agent.graphs.opening import new_id, versions
 from r4agent.item import Item
 from r4agent.log import Log, read_lines
@@ -43,15 +43,14 @@ def evaluate(
     out: folder of result files, `home()/results` by default. resume: go on with the latest run of the same
     questions and config in it, trying failed ones again; if it is finished there is nothing to do, and if
     there is none, one begins.
-    workers: processes; more than one needs a policy by name. progress: called with questions done and in
-    all. The control `equal-pixels` first runs plain rumination, unless `out` has a finished run of it.
+    workers: who ask at once: processes, where the policy is a name; threads, which share its engine, where it
+    is a chat model. progress: called with questions done and in all. The control `equal-pixels` first runs
+    plain rumination, unless `out` has a finished run of it.
     Raises RunError when the run can't go on; what was scored is kept.
     """
     subject, folder = subject or Subject(), Path(out) if out is not None else home() / "results"
     if workers < 1:
         raise UsageError(f"workers {workers}: must be 1 or more")
-    if workers > 1 and not isinstance(subject.policy, str):
-        raise UsageError("workers: a chat model can't be sent to other processes; name it as MODULE:NAME")
     header = _header(questions, subject, workers)
     baseline = None
     if subject.control == "equal-pixels":
@@ -62,9 +61,8 @@ def evaluate(
     path = path or folder / f"{new_id()}-{slug}.jsonl"
     Log(path).once("results", header)
     todo = _todo(questions, subject, Results.read(path), baseline)
-    ask = ask_in_processes(subject, path, todo, workers) if workers > 1 else _in_turn(subject, path, todo)
     try:
-        with closing(ask) as rows:
+        with closing(_asked(subject, path, todo, workers)) as rows:
             _watch(rows, len(questions.items) - len(todo), len(questions.items), progress)
     except BaseException:
         if not Results.read(path).rows:  # a policy that can't be loaded leaves nothing to resume or look at
@@ -98,6 +96,13 @@ def _watch(rows: Iterable[Row], done: int, total: int, progress: Progress | None
             raise RunError(
                 f"{GIVE_UP} questions failed in a row, the last with: {row.error}; resume it when mended"
             )
+
+
+def _asked(subject: Subject, path: Path, todo: list[tuple[Item, Budget]], workers: int) -> Generator[Row]:
+    if workers == 1:
+        return _in_turn(subject, path, todo)
+    many = ask_in_processes if isinstance(subject.policy, str) else ask_in_threads
+    return many(subject, path, todo, workers)
 
 
 def _in_turn(subject: Subject, path: Path, todo: list[tuple[Item, Budget]]) -> Generator[Row]:

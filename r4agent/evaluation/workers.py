@@ -1,6 +1,7 @@
-"""Workers: processes that ask questions side by side, for policies that keep a core busy.
+"""Workers: who ask questions side by side: processes, for policies that keep a core busy, or threads, for a
+model whose engine takes many at once.
 
-Promises: rows come as they are done; workers end with the process that began them, also when that is killed;
+Promises: rows come as they are done; processes end with the one that began them, also when that is killed;
 Ctrl-C is told once, by that process.
 Does not: share a model between processes, or decide what is asked.
 """
@@ -9,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache
@@ -43,6 +44,27 @@ def ask_in_processes(
     except KeyboardInterrupt:
         held.close()
         raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def ask_in_threads(
+    subject: Subject, path: Path, todo: list[tuple[Item, Budget]], workers: int
+) -> Generator[Row]:
+    """Rows as they are done. The threads share the policy, and so its engine's batches."""
+    own = threading.local()
+
+    def ask(item: Item, budget: Budget) -> Row:
+        if not hasattr(own, "asker"):
+            own.asker = Asker(subject, path, threads=1)
+        row: Row = own.asker.ask(item, budget)
+        return row
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting = {pool.submit(ask, item, budget) for item, budget in todo}
+        for future in as_completed(waiting):
+            yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 

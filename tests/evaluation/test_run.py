@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -213,8 +214,32 @@ def test_arguments_that_can_not_be(signs: Questions) -> None:
         Subject(single_pass=True, control="no-tool")
     with pytest.raises(UsageError, match="workers 0"):
         evaluate(signs, workers=0)
-    with pytest.raises(UsageError, match="MODULE:NAME"):
-        evaluate(signs, scripted(NOT_FOUND), workers=2)
+
+
+def test_threads_ask_a_chat_model_at_once(signs: Questions) -> None:
+    """Each of three questions waits, in the model, for the two others."""
+    together = threading.Barrier(3, timeout=60)
+
+    def waiting(messages: list[Any]) -> str:
+        together.wait()
+        return NOT_FOUND
+
+    results = evaluate(signs, scripted(waiting), workers=3)
+    assert results.header["workers"] == 3
+    assert sorted(row.id for row in results.rows) == sorted(item.id for item in signs.items)
+    assert [row.status for row in results.rows] == 6 * ["refused"]
+
+
+def test_a_failure_that_is_no_question_s_ends_the_threads(signs: Questions) -> None:
+    asked = Counter[str]()
+
+    def broken(messages: list[Any]) -> str:
+        asked["all"] += 1
+        raise MissingError("the reader's models are gone")
+
+    with pytest.raises(MissingError, match="models are gone"):
+        evaluate(signs, scripted(broken), workers=2)
+    assert asked["all"] < 6
 
 
 @contextmanager
