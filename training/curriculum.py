@@ -89,10 +89,11 @@ class Logged(Kept):
 
 
 class Evaluation(Asked):
-    """What is asked after each stage, and how. max_tokens: of a reply."""
+    """What is asked after each stage, and how. max_tokens: of a reply. workers: questions at once."""
 
     engine: Literal["transformers", "vllm"] = "transformers"
     max_tokens: int = Field(default=1024, ge=1)
+    workers: int = Field(default=1, ge=1)
 
 
 class _Stage(_Strict):

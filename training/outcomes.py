@@ -43,7 +43,12 @@ def evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) ->
         subject = Subject(policy, budget=curriculum.budget)
         with watch(f"questions after {folder.name}") as progress:
             results = evaluate(
-                asked.load(), subject, out=folder / "evaluation", resume=True, progress=progress
+                asked.load(),
+                subject,
+                out=folder / "evaluation",
+                resume=True,
+                workers=asked.workers,
+                progress=progress,
             )
     write_results_page(results, folder / "evaluation")
     done.write_text(said)
