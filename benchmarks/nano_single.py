@@ -1,6 +1,6 @@
 """Lessons for the single pass that the nano policy is compared with: the same questions, answered at once.
 
-    python benchmarks/nano_single.py QUESTIONS.jsonl --model nano/start --out nano/single [--tokens 15 21]
+    python benchmarks/nano_single.py nano/world/taught.jsonl --n 600 --model nano/start --out nano/single-data
 
 Promises: the same system as the nano policy's trajectories (graph, teacher, tokens, store), but that the
 overview is all there is, in each of the sizes given, and the answer is said at once, with its place.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from r4agent import Episode, MediaStore
+from r4agent import Budget, Episode, MediaStore
 from r4agent.engines import Checkpoint
 from r4agent.evaluation import of_file
 from r4agent.evaluation.questions import media_of
@@ -43,17 +43,22 @@ def main() -> None:
     made.add_argument("questions", type=Path)
     made.add_argument("--model", required=True, help="the student, whose tokens are said")
     made.add_argument("--out", type=Path, required=True)
-    made.add_argument("--tokens", type=int, nargs="+", default=[15, 21], help="of a picture of the overview")
+    made.add_argument("--n", type=int, help="how many questions, drawn by lot (default: all)")
+    made.add_argument(
+        "--tokens", type=int, nargs="+", default=[15, 24, 45], help="of a picture of the overview"
+    )
     given = made.parse_args()
     checkpoint, out, pictures = Checkpoint.load(given.model), EpisodeStore(given.out), MediaStore()
-    items = of_file(given.questions).items
+    items, most = of_file(given.questions, given.n).items, checkpoint.budget.picture_tokens
     with counter("items") as step, tempfile.TemporaryDirectory(prefix="r4-") as logs:
         for number, item in enumerate(items):
             for tokens in given.tokens:
                 scene = Scene(item, checkpoint.profile, Random(0))
                 graph = create_single_pass_graph(
                     Teacher(model=given.model, plan=Dictation(at_once, scene)),
-                    budget=checkpoint.budget.model_copy(update={"overview_tokens": tokens}),
+                    budget=Budget(overview_tokens=tokens, picture_tokens=max(tokens, most)).over(
+                        checkpoint.budget
+                    ),
                     store=pictures,
                     episodes=logs,
                 )

@@ -3,50 +3,58 @@
     python benchmarks/nano_table.py SCHOOL RUN SINGLE FORM --n 500 --seed 71 --out nano/table
 
 SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run, whose last
-stage is the policy that ships. SINGLE, FORM: checkpoints of the single pass and of the form alone. Rows:
+stage is the policy that ships. SINGLE, FORM: checkpoints of nano_single.yaml and nano_form.yaml. Rows:
 
-    single pass                     SINGLE, which never learnt to look, on the overview
-    single pass at equal pixels     SINGLE, on an overview of as many image tokens as the shipped policy used
+    single pass                     SINGLE, taught after the same school to answer at once, on the overview
+    single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at
+                                    least as many image tokens as the shipped policy used on the question
     school, drp-sft, rl-d, …        rumination after each stage
     random crop, blank crop         the shipped policy; what it asks for is shown elsewhere, or blank
     no tool                         the shipped policy, its calls refused
-    form alone                      FORM, which was taught the form of episodes from random weights
+    form alone                      FORM, which had the same SFT on the same episodes, without school
 
 Promises: each row is real vLLM through the product's graph, on the same questions, by `r4 eval` (equal
-pixels: by what it is made of); two rows at a time. Killed and run again, it goes on. The last line is JSON:
-{row: {exact_match, anls, ci95, n}}.
-Does not: train.
+pixels: by what it is made of). Killed and run again, it goes on; another checkpoint in the same place is
+another run.
+The last line is JSON: {row: {exact_match, anls, ci95, n}}.
+Does not: train. "no tool" shows a policy errors that it never met: it measures whether it still answers.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from r4agent.budget import Budget
+from r4agent.engines import Checkpoint
 from r4agent.evaluation import Results, of_textworld, summary
 from r4agent.evaluation.asker import Asker
-from r4agent.evaluation.subject import Subject, equal_pixels, machine
+from r4agent.evaluation.subject import Subject, machine
+from r4agent.geometry import QWEN2_5_VL, Size
 from r4agent.log import Log
 from r4agent.policy.chat import ChatR4
 
-AT_ONCE = 2
 CONTROLS = ("random crop", "blank crop", "no tool")
 MOST = 150  # tokens of a reply
+SIZES = (15, 24, 45)  # image tokens of a picture of the overview that SINGLE is taught with
+
+Row = tuple[Path, list[str]]
+"""A checkpoint, and what else is said to `r4 eval`."""
 
 
 def main() -> None:
     given = _arguments()
     rows, last = _rows(given)
     print(f"{machine()}; {given.n} questions of world {given.seed}", flush=True)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = {name: pool.submit(_eval, given, name, *row) for name, row in rows.items()}
-        table = {name: done.result() for name, done in waiting.items()}
+    told = {name: _eval(given, name, row) for name, row in rows.items()}
     one, equal = "single pass", "single pass at equal pixels"
-    table = {one: table.pop(one), equal: _equal(given, equal, last)} | table
+    table = {name: _cell(figures) for name, figures in told.items()}
+    ruminated = Results.read(Path(told[last]["results"]))
+    table = {one: table.pop(one), equal: _equal(given, equal, ruminated)} | table
     print(f"\n{'':30} exact match, %          ANLS   n")
     for name, cell in table.items():
         low, high = (100 * v for v in cell["ci95"])
@@ -65,65 +73,95 @@ def _arguments() -> argparse.Namespace:
     return made.parse_args()
 
 
-def _rows(given: argparse.Namespace) -> tuple[dict[str, tuple[Path, list[str]]], str]:
-    """Of each row a checkpoint and what else is said to `r4 eval`; and the name of the last stage."""
+def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
+    """The rows, and the name of the last stage. Exits where a checkpoint has another budget."""
     stages = {path.parent.name[3:]: path for path in sorted(given.run.glob("[0-9][0-9]-*/checkpoint"))}
     if not stages:
         sys.exit(f"{given.run}: no stage has ended there; run `r4 train` first")
     last = list(stages)[-1]
-    rows = {
+    rows: dict[str, Row] = {
         "single pass": (given.single, ["--single-pass"]),
         "school": (given.school, []),
-        **{name: (checkpoint, list[str]()) for name, checkpoint in stages.items()},
+        **{name: (checkpoint, []) for name, checkpoint in stages.items()},
         **{control: (stages[last], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
         "form alone": (given.form, []),
     }
+    budget = Checkpoint.load(str(stages[last])).budget
+    for checkpoint, _ in rows.values():
+        if Checkpoint.load(str(checkpoint)).budget != budget:
+            sys.exit(
+                f"{checkpoint}: its budget is not that of {stages[last]}; the rows could not be compared"
+            )
     return rows, last
 
 
-def _eval(given: argparse.Namespace, name: str, checkpoint: Path, more: list[str]) -> dict[str, Any]:
+def _eval(given: argparse.Namespace, name: str, row: Row) -> dict[str, Any]:
+    """What `r4 eval --json` says."""
+    checkpoint, more = row
+    folder = _folder(given, name, checkpoint)
     said = [sys.executable, "-m", "r4agent", "eval", "textworld", "--level", "0", "--n", str(given.n)]
-    said += ["--seed", str(given.seed), "--model", str(checkpoint), "--engine", "vllm", *more]
-    said += ["--model-arg", f"max_tokens={MOST}", "--out", str(_folder(given, name)), "--resume", "--json"]
-    log = _folder(given, name) / "log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as errors:
+    said += [
+        "--seed",
+        str(given.seed),
+        "--model",
+        str(checkpoint),
+        "--engine",
+        "vllm",
+        "--workers",
+        "8",
+        *more,
+    ]
+    said += ["--model-arg", f"max_tokens={MOST}", "--out", str(folder), "--resume", "--json"]
+    with (folder / "log").open("a") as errors:
         done = subprocess.run(said, stdout=subprocess.PIPE, stderr=errors, text=True)
     if done.returncode or not done.stdout:
-        sys.exit(f"{name}: r4 eval failed ({done.returncode}); {log} says why")
-    cell = _cell(json.loads(done.stdout.splitlines()[-1]))
-    print(f"{name}: {cell}", flush=True)
-    return cell
+        sys.exit(f"{name}: r4 eval failed ({done.returncode}); {folder / 'log'} says why")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name}: {_cell(told)}", flush=True)
+    return told
 
 
 def _cell(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "exact_match": told["exact_match"],
-        "anls": told["anls"],
-        "ci95": told["ci95"]["exact_match"],
-        "n": told["n"],
-    }
+    ci95 = told["ci95"]["exact_match"]
+    return {"exact_match": told["exact_match"], "anls": told["anls"], "ci95": ci95, "n": told["scored"]}
 
 
-def _folder(given: argparse.Namespace, name: str) -> Path:
-    return Path(given.out) / name.replace(" ", "-")
+def _folder(given: argparse.Namespace, name: str, checkpoint: Path) -> Path:
+    """Of results, by the weights that gave them."""
+    weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+    folder: Path = given.out / name.replace(" ", "-") / weights[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def _equal(given: argparse.Namespace, name: str, last: str) -> dict[str, Any]:
-    """SINGLE, each question with the image tokens that the shipped policy used on it."""
-    ruminated = Results.read(max(_folder(given, last).glob("*.jsonl")))
-    costs = {row.id: row for row in ruminated.rows}
+def _equal(given: argparse.Namespace, name: str, ruminated: Results) -> dict[str, Any]:
+    """SINGLE, with at least as many image tokens as the ruminating policy used on each question."""
     subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), single_pass=True)
-    path = _folder(given, name) / "results.jsonl"
+    path = _folder(given, name, given.single) / f"{ruminated.path.stem}.jsonl"
     asker = Asker(subject, path)
     Log(path).once("results", ruminated.header | {"config": subject.config(asker.reader.name)})
     there = {row.id for row in Results.read(path).scored}
+    tokens = {row.id: int(row.cost["image_tokens"]) for row in ruminated.scored}
     for item in of_textworld(0, given.n, given.seed).items:
-        if item.id not in there:
-            asker.ask(item, equal_pixels(costs[item.id], subject.budget, subject.speaks))
-    cell = _cell(summary(Results.read(path)))
-    print(f"{name}: {cell}", flush=True)
-    return cell
+        if item.id not in there and asker.ask(item, _as_large(subject.budget, tokens[item.id])).failed:
+            sys.exit(f"{name}: {item.id} failed; {path} says why")
+    told = summary(Results.read(path))
+    print(f"{name}: {_cell(told)}", flush=True)
+    return _cell(told)
+
+
+def _as_large(budget: Budget, tokens: int) -> Budget:
+    """Of SIZES the least with which the overview has at least so many tokens, or the largest."""
+    enough = [size for size in SIZES if budget.overview_images * _shown(size) >= tokens]
+    size = enough[0] if enough else SIZES[-1]
+    return budget.model_copy(
+        update={"overview_tokens": size, "picture_tokens": max(size, budget.picture_tokens)}
+    )
+
+
+def _shown(tokens: int) -> int:
+    """Image tokens that a frame really has where it may have so many."""
+    return QWEN2_5_VL.tokens(QWEN2_5_VL.fit(Size(1280, 720), tokens))
 
 
 if __name__ == "__main__":

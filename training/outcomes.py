@@ -35,12 +35,14 @@ def evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) ->
     asked = curriculum.evaluation
     if asked is None:
         return None
-    done, said = folder / "evaluation" / "done", asked.model_dump_json()
+    budget = curriculum.asked_with
+    done = folder / "evaluation" / "done"
+    said = json.dumps(asked.model_dump() | {"budget": budget.model_dump()})
     if done.exists() and done.read_text() == said:
         return _latest(folder)
     with closing(open_engine(asked.engine, model, base_url=None, api_key=None)) as engine:
         policy = ChatR4(model=model, engine=engine, max_tokens=asked.max_tokens)
-        subject = Subject(policy, budget=curriculum.budget)
+        subject = Subject(policy, budget=budget)
         with watch(f"questions after {folder.name}") as progress:
             results = evaluate(
                 asked.load(),

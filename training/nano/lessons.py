@@ -105,7 +105,7 @@ def _check(stored: Stored, item: Item) -> None:
         raise UsageError(
             f"{of}: its clip is for evaluation; make some with --seed {WORLDS[0]} to {WORLDS[-1]}"
         )
-    for key in ("overview_images", "overview_tokens", "picture_tokens"):
+    for key in ("turns", "images", "overview_images", "overview_tokens", "picture_tokens"):
         if budget[key] != getattr(BUDGET, key):
             raise UsageError(f"{of}: was made with {key}={budget[key]}, not {getattr(BUDGET, key)}")
 

@@ -93,7 +93,7 @@ def learn(forward: Forward, helps: Helps, batch: Batch) -> tuple[Tensor, dict[st
     seen = run(forward, batch)
     loss, right = said(forward, helps, batch, seen.done)
     parts = {"looked": looked(batch, seen.done)}
-    if any(what != "letter" for _, _, what, _ in batch.looks):
+    if any(what in helps.carry for _, _, what, _ in batch.looks):
         parts["carried"] = carried(forward, helps, batch, seen.half)
     parts["placed"] = placed(forward, helps, seen)
     if batch.recalls:

@@ -45,13 +45,11 @@ from r4agent.training.nano.forward import Forward  # noqa: E402
 from r4agent.training.nano.lessons import Lesson, lessons  # noqa: E402
 from r4agent.training.nano.losses import Helps  # noqa: E402
 from r4agent.training.nano.pool import Pool, draw  # noqa: E402
+from r4agent.training.nano.questions import HELD, answered_in, known, unknown  # noqa: E402
 from r4agent.training.nano.signs import signs  # noqa: E402
 from r4agent.training.nano.student import BUDGET  # noqa: E402
-from r4agent.training.store import Stored  # noqa: E402
 from r4agent.training.weights import complete  # noqa: E402
 
-HELD = ("Caladea", "Cantarell", "Fira", "Inter", "Roboto")
-"""Families of typefaces that are never trained on, nor any that was drawn after them."""
 SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
 """The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` asks about, come
 before; lessons are of `lessons.WORLDS`."""
@@ -117,14 +115,6 @@ class School:
         told["frame"] = scores.named(forward, batch)
         told["board"] = scores.close(forward, self.helps, batch, 3)
         return told
-
-
-def known(font: str) -> bool:
-    return not unknown(font)
-
-
-def unknown(font: str) -> bool:
-    return font.startswith(HELD)
 
 
 def task_of(rank: int, world: int, step: int, share: float) -> str:
@@ -250,19 +240,14 @@ def enter(start: str, episodes: Path, frames: Path, clips: int, held: int = 125)
         dist.barrier()
     pool, apart = (Pool.load(frames, range(first, first + many)) for first, many in wanted.items())
     checkpoint, lot = Checkpoint.load(start), Random(f"{_rank()} {time.time()}")
-    taught = [lesson for stored, lesson in lessons(episodes, checkpoint) if allowed(stored)]
+    found = [(stored.item, lesson) for stored, lesson in lessons(episodes, checkpoint)]
+    taught = [lesson for item, lesson in found if item and answered_in(item, known)]
     if len(taught) < WHOLE:
         raise UsageError(f"{episodes}: only {len(taught)} episodes; r4 trajectories --kind closer makes some")
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)
-    found = signs(iter(lambda: CROPS + lot.randrange(10**9), -1), known)
-    crops, videos = tasks.Crops(found, BUDGET, lot), tasks.Videos(pool, lot)
+    drawn = signs(iter(lambda: CROPS + lot.randrange(10**9), -1), known)
+    crops, videos = tasks.Crops(drawn, BUDGET, lot), tasks.Videos(pool, lot)
     return School(checkpoint, model, Helps(checkpoint), crops, videos, taught, apart)
-
-
-def allowed(stored: Stored) -> bool:
-    """An episode whose answer is not in a typeface that is held out."""
-    assert stored.item is not None
-    return stored.item.answers[0] in {sign.string for sign in signs([stored.item.meta["seed"]], known)}
 
 
 @contextmanager

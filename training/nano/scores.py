@@ -32,7 +32,7 @@ def named(forward: Forward, batch: Batch) -> list[float]:
 def close(forward: Forward, helps: Helps, batch: Batch, pixels: int) -> list[float]:
     """Whether the box would be at most so far off at every edge."""
     number = {int(ident): n for group in helps.numbers for n, ident in enumerate(group)}
-    edges = {(row, at + 1) for row, at, what, _ in batch.looks if what in EDGES}
+    edges = {(row, at + 1) for row, at, what, _ in batch.looks if what in (*EDGES, "other")}
     worst: dict[int, int] = {}
     for row, at, guess in _guesses(forward, batch):
         if (row, at) in edges:

@@ -18,8 +18,9 @@ from r4agent.engines.chatml import END, START
 from r4agent.training.nano.forward import places
 from r4agent.training.nano.student import NUMBERS
 
-What = Literal["letter", "name", "left", "top", "right", "foot"]
-"""What a token says: a character, a picture's name, or an edge of a box."""
+What = Literal["letter", "name", "left", "top", "right", "foot", "other"]
+"""What a token says: a character, a picture's name, an edge of the box of what the image tokens show, or of
+another's."""
 EDGES: tuple[What, ...] = ("left", "top", "right", "foot")
 
 
@@ -81,12 +82,13 @@ class Script:
         """The end of what the policy is told, and the beginning of what it says."""
         return self.special(END).given("\n").special(START).given("assistant\n")
 
-    def box(self, box: Sequence[float], tokens: Sequence[int]) -> "Script":
-        """Four edges in whole pixels, each of which is one token."""
+    def box(self, box: Sequence[float], tokens: Sequence[int], *, other: bool = False) -> "Script":
+        """Four edges in whole pixels, each of which is one token. other: it is not the box of what these
+        image tokens show, only to be found from them."""
         for number, (edge, value) in enumerate(zip(EDGES, box, strict=True)):
             if not 0 <= value < NUMBERS:
                 raise ValueError(f"edge {value}: no token below {NUMBERS}; ask with smaller pictures")
-            self.look(edge, tokens).said(f"{', ' if number else '['}{value:.0f}")
+            self.look("other" if other else edge, tokens).said(f"{', ' if number else '['}{value:.0f}")
         return self.said("]")
 
 

@@ -32,14 +32,15 @@ HIDDEN, LAYERS, HEADS, GROUPS = 256, 4, 4, 2
 VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 192, 4, 6
 LIKE = 2  # layers whose keys begin equal to their queries
 
-BUDGET = Budget(turns=11, overview_images=8, overview_tokens=15, picture_tokens=32, images=18, new_tokens=400)
+BUDGET = Budget(turns=12, overview_images=8, overview_tokens=15, picture_tokens=32, images=19, new_tokens=400)
 """What the nano policy is trained and asked with: an overview of 8 pictures of 140x84, closer ones of 32
-tokens; turns and pictures for a look at each of eight labels, at the board and the text, and the answer."""
+tokens; turns and pictures for eight labels, a board and a text, and one more: at the last it would be told to
+answer."""
 
 CHARACTERS = string.digits + string.ascii_letters
 """What stands on signs."""
 NUMBERS = 256  # of an edge, in pixels of the picture, that are one token
-PICTURES = 16  # that have a name
+PICTURES = 16  # whose name is one token
 
 SAID = (
     "<think>Wanted: ",

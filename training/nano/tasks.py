@@ -116,7 +116,7 @@ def read(crops: Crops, lesson: Lesson, n: int, *, alone: bool = False) -> Batch:
 def corner(crops: Crops, lesson: Lesson, n: int) -> Batch:
     """Crops of corners after a question by label alone: what stands there, and whether it is the one."""
     shown = crops.take(n, "tab")
-    rows = [_labelled(one, lesson, _asked(one, crops.lot)) for one in shown]
+    rows = [_labelled(one, lesson, _asked(one, crops.lot), crops.lot) for one in shown]
     pictures = groups([one.pixels for one in shown])
     labels = iter(ordered(torch.from_numpy(letters(one))) for one in shown)
     return batch(rows, pictures, letters=[torch.stack([next(labels) for _ in group]) for group in pictures])
@@ -129,12 +129,13 @@ def _asked(one: Crop, lot: Random) -> str:
     return lot.choice(CODE_LETTERS)
 
 
-def _labelled(one: Crop, lesson: Lesson, wanted: str) -> Script:
-    name, row = f"v{lesson.overview + 1}", Script(lesson.script.checkpoint)
-    row.given(f"Question: {ASK_LABEL[0].format(wanted)}").reply().given("<think>Wanted: ")
-    word = len(row.ids)
-    row.given(f"{wanted}. First: v1.</think>\n<tool_call>").picture(one.grid)
-    row.copied(lesson.after(lesson.overview)).given(f"<think>{name}")
+def _labelled(one: Crop, lesson: Lesson, wanted: str, lot: Random) -> Script:
+    row, number = Script(lesson.script.checkpoint), lot.randrange(lesson.overview)
+    row.given(f"Question: {lot.choice(ASK_LABEL).format(wanted)}").reply()
+    word = _next(row, lesson, wanted, number, lot)
+    row.picture(one.grid).copied(lesson.after(lesson.overview)).given(
+        f"<think>v{lesson.overview + 1 + number}"
+    )
     if one.sign.label is None:
         return row.said(": no label. Next: ")
     found = one.sign.label.string
@@ -142,7 +143,18 @@ def _labelled(one: Crop, lesson: Lesson, wanted: str) -> Script:
     row.recalls[len(row.ids) - 1] = word  # is it the one?
     if found != wanted:
         return row.said(f", not {wanted}. Next: ")
-    return row.said(". It is in this part of ").said("v1").said(".</think>\n<tool_call>")
+    return row.said(". It is in this part of ").said(f"v{number + 1}").said(".</think>\n<tool_call>")
+
+
+def _next(row: Script, lesson: Lesson, wanted: str, number: int, lot: Random) -> int:
+    """The thought before a look at the label of picture `number`. Returns where it says what is wanted."""
+    if number == 0:
+        row.given("<think>Wanted: ")
+    else:
+        row.given(f"<think>v{lesson.overview + number}: {lot.choice(CODE_LETTERS)}, not ")
+    word = row.after + len(row.ids)
+    row.given(f"{wanted}. {'First' if number == 0 else 'Next'}: v{number + 1}.</think>\n<tool_call>")
+    return word
 
 
 def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
@@ -159,31 +171,35 @@ def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
 def bind(videos: Videos, lesson: Lesson, n: int) -> Batch:
     """Videos in place of the lesson's; each colour of each of them is asked for, n in all."""
 
-    def row(row: Script, at: int, name: str, seen: list[int]) -> tuple[Script, Box]:
-        hue, (board, view) = HUES[videos.pool.hues[at]], videos.pool.board(at)
+    def row(row: Script, at: int, number: int, seen: list[int]) -> Script:
+        hue, (board, view), name = HUES[videos.pool.hues[at]], videos.pool.board(at), f"v{number + 1}"
         row.given(f"Question: {videos.lot.choice(ASK_COLOUR).format(hue)}").reply()
         row.given("<think>Wanted: ").want(hue).said(". It is in this part of ").look("name", seen).said(name)
         row.said(".</think>\n<tool_call>").said('{"name": "zoom", "arguments": {"view": "')
-        return row.look("name", seen).said(name).said('", "box": '), roomy(board, view.region)
+        row.look("name", seen).said(name).said('", "box": ')
+        return row.box(written(roomy(board, view.region), view, QWEN2_5_VL), seen)
 
     return _overviews(videos, lesson, n, row)
 
 
 def scan(videos: Videos, lesson: Lesson, n: int) -> Batch:
     """The same, but each of the pictures is named: where is its sign, or where would its label be?"""
-    found = f"v{lesson.overview + 1}"
+    lot = videos.lot
 
-    def row(row: Script, at: int, name: str, seen: list[int]) -> tuple[Script, Box]:
-        wanted, (board, view) = videos.lot.choice(CODE_LETTERS), videos.pool.board(at)
-        row.given(f"Question: {videos.lot.choice(ASK_LABEL).format(wanted)}").reply()
-        if videos.lot.random() < FOUND:
-            row.given(f"<think>{found}: {wanted}. It is in this part of {name}.</think>\n<tool_call>")
-            box = roomy(board, view.region)
+    def row(row: Script, at: int, number: int, seen: list[int]) -> Script:
+        wanted, (board, view) = lot.choice(CODE_LETTERS), videos.pool.board(at)
+        name, found = f"v{number + 1}", lot.random() < FOUND
+        row.given(f"Question: {lot.choice(ASK_LABEL).format(wanted)}").reply()
+        if found:
+            row.given(f"<think>v{lesson.overview + 1 + number}: {wanted}. It is in this part of {name}")
+            row.given(".</think>\n<tool_call>")
         else:
-            row.given(f"<think>Wanted: {wanted}. First: {name}.</think>\n<tool_call>")
-            box = roomy(Box(*tab(board.corners)), view.region, BESIDE)
+            _next(row, lesson, wanted, number, lot)
         row.given('{"name": "zoom", "arguments": {"view": "').want(name).said('", "box": ')
-        return row, box
+        x0, y0, x1, y1 = map(int, board.corners)
+        label = roomy(Box(*tab((x0, y0, x1, y1))), view.region, BESIDE)
+        box = roomy(board, view.region) if found else label
+        return row.box(written(box, view, QWEN2_5_VL), seen, other=not found)
 
     return _overviews(videos, lesson, n, row)
 
@@ -192,10 +208,10 @@ def _overviews(
     videos: Videos,
     lesson: Lesson,
     n: int,
-    asked: Callable[[Script, int, str, list[int]], tuple[Script, Box]],
+    asked: Callable[[Script, int, int, list[int]], Script],
 ) -> Batch:
-    """Rows of a question and a zoom, each after its video. asked: of a row, the number of a frame in the
-    pool, its name, and the image tokens that show its sign, to the row up to the box, and the box."""
+    """Rows of a question and a zoom, each after its video. asked: what is to be added to a row, of a frame
+    by its numbers in the pool and in the video, and the image tokens that show its sign."""
     pool, many, before = videos.pool, lesson.overview, lesson.opening()
     grid = before.grids[0]
     chosen = [videos.take(many) for _ in range(n // many)]
@@ -207,8 +223,7 @@ def _overviews(
             cells = covered(grid, convert(board, "shown", region=view.region, shown=view.size))
             hues[video, number, cells] = 1 + int(pool.hues[at])
             seen = [before.starts[number] + cell for cell in cells]
-            row, box = asked(Script(before.checkpoint, len(before.ids)), at, f"v{number + 1}", seen)
-            rows.append(row.box(written(box, view, QWEN2_5_VL), seen))
+            rows.append(asked(Script(before.checkpoint, len(before.ids)), at, number, seen))
     pictures = [torch.from_numpy(pool.frames[[at for frames in chosen for at in frames]])]
     return batch(rows, [], before=batch([before] * len(chosen), pictures), hues=hues)
 

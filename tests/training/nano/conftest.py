@@ -40,18 +40,37 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def taught(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a store of episodes, `data`: every question by colour of three clips of world 50."""
+    return made("closer", "sign by colour", range(3), student, tmp_path_factory.mktemp("taught"))
+
+
+@pytest.fixture(scope="session")
+def searched(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of questions by label, among them one whose answer is on the last of eight signs."""
+    from r4agent.textworld import make_clip
+    from r4agent.textworld.level0 import boards
+
+    last = next(n for n in range(99) if list(boards(make_clip(0, WORLD + n)))[-1].label)
+    return made(
+        "search", "sign by label", range(last, last + 1), student, tmp_path_factory.mktemp("searched")
+    )
+
+
+WORLD = 50_000_000
+
+
+def made(kind: Any, of: str, seeds: range, student: Checkpoint, home: Path) -> Path:
+    """A home with a store of trajectories of a kind, which must all have been kept."""
     from r4agent.evaluation.questions import Questions
     from r4agent.textworld import make_clip
     from r4agent.training.store import EpisodeStore
     from r4agent.training.trajectories import trajectories
 
-    home = tmp_path_factory.mktemp("taught")
-    items = [item for seed in range(3) for item in make_clip(0, 50_000_000 + seed).items]
-    asked = tuple(item for item in items if item.meta["kind"] == "sign by colour")
+    items = [item for seed in seeds for item in make_clip(0, WORLD + seed).items]
+    asked = tuple(item for item in items if item.meta["kind"] == of)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("R4_HOME", str(home))
-        made = trajectories(Questions("signs", asked, 0), student.name, EpisodeStore(home / "data"), "closer")
-    assert made.kept == len(asked)
+        done = trajectories(Questions("signs", asked, 0), student.name, EpisodeStore(home / "data"), kind)
+    assert done.kept == len(asked)
     return home
 
 

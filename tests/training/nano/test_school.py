@@ -93,7 +93,11 @@ def test_a_run_that_was_killed_goes_on(
     moved = float((now - begun).norm())
     assert float((now - kept).norm()) < moved  # it went on from what was saved, not from the start
     score = json.loads((out / "scores.jsonl").read_text().splitlines()[-1])
-    assert score.keys() == {"step", "read", "read, unknown typefaces", "text", "frame", "board"}
+    assert score.keys() == {
+        "step",
+        *("read", "read, unknown typefaces", "text", "label, unknown typefaces"),
+        *("frame", "board", "place named"),
+    }
     with attending(out / "checkpoint", taught, out, drawn, 60) as runs:  # another student
         assert runs[0].wait(240) == 1
         assert "was begun with another student" in (tmp_path / "err0").read_text()

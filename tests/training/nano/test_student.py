@@ -23,7 +23,7 @@ def rows(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[
     """Trajectories of three questions of level 0."""
     folder = tmp_path_factory.mktemp("taught")
     out = EpisodeStore(folder / "data")
-    questions = of_textworld(0, 3, 5)
+    questions = of_textworld(0, 3, 9)
     pictures = MediaStore(folder / "pictures")
     assert trajectories(questions, student.name, out, "closer", budget=BUDGET, store=pictures).kept == 3
     return [Row.of(stored.episode) for stored in out.select()]
