@@ -173,6 +173,7 @@ class GraphTrainer(GRPOTrainer):  # type: ignore[misc]
         return found
 
     def _compute_loss(self, model: Any, inputs: Tensors) -> Any:
+        inputs = trimmed(inputs)
         loss = super()._compute_loss(model, inputs)
         every = self.args.steps_per_generation * self.num_iterations
         if self._step % every < self.args.gradient_accumulation_steps:  # nothing is learnt from it yet
@@ -182,6 +183,27 @@ class GraphTrainer(GRPOTrainer):  # type: ignore[misc]
             metrics["logprob_gap/max"] = [max([most, *metrics["logprob_gap/max"]])]
             metrics["logprob_gap/mean"].append(self.accelerator.gather(gaps.mean()).mean().item())
         return loss
+
+
+def trimmed(inputs: Tensors) -> Tensors:
+    """A part of a batch without the columns that are padding in all its rows. TRL pads every part to the
+    longest of the whole batch, and one rollout that wanders may be three times as long as the others."""
+    prompts, completions = inputs["prompt_mask"], inputs["completion_mask"]
+    first = prompts.shape[1] - int(prompts.sum(1).max())  # padded on the left
+    stop = int(completions.sum(1).max())  # padded on the right
+    of_prompt, wide = slice(first, None), completions.shape[1]
+    of_row = slice(first, prompts.shape[1] + stop)
+    parts = dict.fromkeys(("prompt_ids", "prompt_mask"), of_prompt)
+    parts |= dict.fromkeys(("token_type_ids", "mm_token_type_ids"), of_row)
+    parts |= {name: slice(stop) for name in PER_TOKEN if name in inputs and inputs[name].shape[-1] == wide}
+    return inputs | {name: inputs[name][:, part] for name, part in parts.items() if name in inputs}
+
+
+PER_TOKEN = (
+    *("completion_ids", "completion_mask", "tool_mask", "sampled"),
+    *("old_per_token_logps", "sampling_per_token_logps", "ref_per_token_logps", "importance_sampling_ratio"),
+)
+"""What has a column for each token of a completion."""
 
 
 def _named(term: str) -> Callable[..., list[float]]:

@@ -145,6 +145,36 @@ def test_a_group_of_equals_does_not_dilute(stepped: Callable[..., Any], batch: C
     assert apart(alone, stepped(batch([0, 2], [0.0, 0.0], [False, False]))) > 1e-4
 
 
+@pytest.mark.slow
+def test_short_rollouts_are_not_computed_as_long_as_the_longest(
+    stepped: Callable[..., Any], batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a batch in parts of one, each part is as wide as its row; the step is the same."""
+    from r4agent.training import graph_trainer
+
+    trim, widths = graph_trainer.trimmed, list[tuple[int, int]]()
+
+    def watched(inputs: dict[str, Any]) -> dict[str, Any]:
+        out = trim(inputs)
+        length = int(out["prompt_mask"].sum() + out["completion_mask"].sum())
+        assert length == out["prompt_ids"].numel() + out["completion_ids"].numel()
+        assert out["mm_token_type_ids"].shape == (1, length)
+        assert out["sampled"].shape == out["old_per_token_logps"].shape == out["completion_ids"].shape
+        widths.append((length, inputs["prompt_ids"].shape[1] + inputs["completion_ids"].shape[1]))
+        return out
+
+    dealt = batch([0, 2], [1.0, 0.0], [True, True])
+    apiece = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    monkeypatch.setattr(graph_trainer, "trimmed", watched)
+    trimmed = stepped(dealt, **apiece)
+    assert len(widths) == 2
+    assert min(length for length, _ in widths) < max(length for length, _ in widths)
+    assert all(length <= whole for length, whole in widths)
+    monkeypatch.setattr(graph_trainer, "trimmed", lambda inputs: inputs)
+    assert apart(trimmed, stepped(dealt, **apiece)) < 1e-6
+    assert apart(trimmed, stepped(batch([0, 2], [0.0, 0.0], [False, False]))) > 1e-4
+
+
 def test_an_advantage_is_with_or_without_std(trainer: Make, batch: Callable[..., Any]) -> None:
     dealt = batch([0, 2], [3.0, 1.0], [True, True])
     plain = trainer(dealt)._generate_and_score_completions([{"place": 0}] * 2)

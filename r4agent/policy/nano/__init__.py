@@ -21,18 +21,18 @@ SUMS = "SHA256SUMS"
 def nano_checkpoint() -> Path:
     """The folder of the checkpoint. Raises MissingError when its files are not those that were shipped."""
     try:
-        names = sorted(path.name for path in FOLDER.iterdir() if path.name != SUMS)
-        made = [f"{_digest(FOLDER / name)}  {name}" for name in names]
-        sums = (FOLDER / SUMS).read_text().splitlines()
+        found, shipped = sums(FOLDER), (FOLDER / SUMS).read_text().splitlines()
     except OSError as error:
         raise MissingError(f"{FOLDER}: is not whole: {one_line(error)}; install r4agent anew") from error
-    if made != sums:
+    if found != shipped:
         raise MissingError(f"{FOLDER}: its files are not those that were shipped; install r4agent anew")
     return FOLDER
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def sums(folder: Path) -> list[str]:
+    """The lines of SHA256SUMS for the files in a folder, by name."""
+    files = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    return [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in files]
 
 
 def make_nano() -> ChatR4:
