@@ -4,8 +4,8 @@
 
 Promises: the ids are the episode's own; what is learnt is every token of its replies. Looks follow from where
 the item says that the answer stands and from the pictures that the episode has: a name and the edges of a
-board are read in the overview, those of a text on its board, characters where the text stands. Other rows may
-go on from the beginning of a lesson.
+board are read in the overview, those of a text on its board, characters where the text stands; in a search
+each label where it stands. Other rows may go on from the beginning of a lesson.
 Does not: know typefaces: the characters of a text are taken to be of one width.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,17 +23,21 @@ from r4agent.geometry import Box, convert
 from r4agent.item import Item
 from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture
+from r4agent.textworld.level0 import Board
 from r4agent.textworld.writer import SEEDS_A_WORLD
 from r4agent.training.collator import expanded
 from r4agent.training.nano.labels import covered
-from r4agent.training.nano.script import EDGES, Script
+from r4agent.training.nano.script import EDGES, Script, What
 from r4agent.training.nano.student import BUDGET
-from r4agent.training.rows import Row
+from r4agent.training.rows import Row, replies
+from r4agent.training.scene import boards_of
 from r4agent.training.store import EpisodeStore, Stored
 
 WORLDS = range(50, 60)
 """Worlds of level 0 whose clips may be taught on: `r4 trajectories --seed 50` to 59. Others evaluate."""
 
+LETTER, NOT = 4, 9
+"""Of a reply in a search, as `<think>v9: K, not M.`: tokens before the label, and to the end of the other."""
 BOX, SHOWN, SAID, ENDS = '", "box": ', " shows it: ", "}</evidence><answer>", (".</think>", "</answer>")
 
 
@@ -52,6 +57,11 @@ class Lesson:
     def until(self, number: int) -> Script:
         """What comes before picture `number`, none of which is learnt."""
         return self._cut(self.script.starts[number] - 1, number)
+
+    @property
+    def search(self) -> bool:
+        """Whether labels were looked at, before the board and the text."""
+        return len(self.refs) > self.overview + 2
 
     @property
     def overview(self) -> int:
@@ -89,11 +99,11 @@ class Lesson:
 
 
 def lessons(folder: str | Path, checkpoint: Checkpoint) -> Iterator[tuple[Stored, Lesson]]:
-    """Those of the kind `closer` in a store of trajectories that ask for a sign by its colour. Raises
-    UsageError for one of another world, or of pictures of other sizes than the nano policy's."""
+    """Those of the kinds `closer` and `search` in a store of trajectories. Raises UsageError for one of
+    another world, or of another budget than the nano policy's."""
     pictures = MediaStore()
-    for stored in EpisodeStore(folder).select(stage=["closer"]):
-        if stored.item is not None and stored.item.meta.get("kind") == "sign by colour":
+    for stored in EpisodeStore(folder).select(stage=["closer", "search"]):
+        if stored.item is not None and stored.item.meta.get("kind") in ("sign by colour", "sign by label"):
             _check(stored, stored.item)
             refs = tuple(picture.ref for picture in stored.episode.pictures)
             yield stored, Lesson(taught(stored, stored.item, checkpoint), refs, pictures)
@@ -118,47 +128,90 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
     script.learnt = [at for at, turn in enumerate(whole.turns) if turn]
     places = [at for at, ident in enumerate(whole.ids) if ident == checkpoint.token("<|vision_start|>")]
     script.starts = [at + 1 for at in places]
-    colour = checkpoint.token(item.meta["colour"])
-    script.wanted = next(at for at in script.learnt if script.ids[at] == colour)
-    board, text = Box(*item.meta["panel"]), item.evidence[0].source_box
-    assert text is not None
-    _look(script, list(stored.episode.pictures), board, text)
-    script.looks = {at: look for at, look in script.looks.items() if look[1]}  # without what shows nothing
-    zoomed = next(start for start in script.starts if start > script.wanted)
-    script.recalls = {at: script.wanted for at in script.looks if at < zoomed}
+    wanted = checkpoint.token(item.meta.get("colour") or item.meta["label"])
+    script.wanted = next(at for at in script.learnt if script.ids[at] == wanted)
+    pictures, targets = list(stored.episode.pictures), _targets(stored, item)
+    boxes = [at for at in script.learnt if checkpoint.tokenizer.id_to_token(script.ids[at]) == BOX]
+    for at, target in zip(boxes, targets, strict=True):
+        seen = _cells(script, target.picture, pictures[target.picture], target.box)
+        for number, edge in enumerate(EDGES):
+            script.looks[at + number] = target.what or edge, seen
+            script.recalls[at + number] = at - 1  # the name of the picture that is zoomed into
+    if item.meta["kind"] == "sign by colour":
+        _name(script, pictures, targets[0], boxes[0])
+    else:
+        _labels(script, pictures, boards_of(item), len(targets) - 3)
+    _letters(script, pictures[-1], targets[-1].box)
+    script.looks = {at: look for at, look in sorted(script.looks.items()) if look[1]}  # what shows something
+    closer = script.starts[targets[-2].picture]  # from here on there is one sign to look at
+    script.recalls = {at: word for at, word in sorted(script.recalls.items()) if at < closer}
     return script
 
 
-def _look(script: Script, pictures: list[Picture], board: Box, text: Box) -> None:
-    """Walk over the replies. The first box is of the board; the second and the cited one are of the text."""
+class _Target(NamedTuple):
+    """What a box is found from: a picture, and what it shows there. what: as `Script.looks` has it, where it
+    is not the box of that."""
+
+    picture: int
+    box: Box
+    what: What | None = None
+
+
+def _targets(stored: Stored, item: Item) -> list[_Target]:
+    """Of each box that is said: of labels, the board, the text, and the text again, as evidence."""
+    pictures = stored.episode.pictures
     named = {picture.name: number for number, picture in enumerate(pictures)}
-    token = script.checkpoint.tokenizer.id_to_token
-    boxes, seen = 0, list[int]()
-    for place in script.learnt:
-        said = token(script.ids[place])
-        if said in named:
-            seen = _cells(script, named[said], pictures[named[said]], board if boxes == 0 else text)
-            if boxes == 0:
-                script.looks[place - 1] = "name", seen
-        elif said == BOX:
-            for number, edge in enumerate(EDGES):
-                script.looks[place + number] = edge, seen
-            boxes += 1
-        elif said in (SHOWN, SAID):
-            _letters(script, place, len(pictures) - 1, pictures[-1], text)
+    called = [call for reply in replies(stored.episode) for call in reply["tool_calls"]]
+    *labels, board, text = [named[call["args"]["view"]] for call in called]
+    panel, place = Box(*item.meta["panel"]), item.evidence[0].source_box
+    assert place is not None
+    of = boards_of(item) if labels else []
+    found = [_Target(number, Box(*one.shape.box), "other") for number, one in zip(labels, of, strict=False)]
+    return [*found, _Target(board, panel), _Target(text, place), _Target(len(pictures) - 1, place)]
 
 
-def _letters(script: Script, place: int, number: int, picture: Picture, text: Box) -> None:
-    """Looks for the characters that follow."""
+def _name(script: Script, pictures: list[Picture], board: _Target, before: int) -> None:
+    """A question by colour: the picture is named, twice, and its board found, by the word for the colour."""
+    assert script.wanted is not None
+    seen, name = (
+        _cells(script, board.picture, pictures[board.picture], board.box),
+        pictures[board.picture].name,
+    )
+    for at in script.learnt:
+        if at < before and script.ids[at] == script.checkpoint.token(name):
+            script.looks[at - 1] = "name", seen
+            script.recalls[at - 1] = script.wanted
+    script.recalls |= dict.fromkeys(range(before, before + len(EDGES)), script.wanted)
+
+
+def _labels(script: Script, pictures: list[Picture], of: list[Board], many: int) -> None:
+    """A search: each label is read from its picture, and compared with the one that is wanted."""
+    assert script.wanted is not None
+    first, wanted = len(pictures) - many - 2, script.wanted
+    for number, board in enumerate(of[:many]):
+        if board.label is None:
+            continue
+        picture = first + number
+        reply = next(at for at in script.learnt if at > script.starts[picture])
+        at = reply + LETTER
+        script.looks[at - 1] = "letter", _cells(script, picture, pictures[picture], Box(*board.label.box))
+        script.recalls[at] = wanted
+        own = script.ids[script.wanted]
+        wanted = next((n for n in range(at + 1, at + NOT) if script.ids[n] == own), wanted)
+
+
+def _letters(script: Script, picture: Picture, text: Box) -> None:
+    """The characters of the text, each time that it is said, from the last picture."""
     token = script.checkpoint.tokenizer.id_to_token
-    stop = place + 1
-    while not str(token(script.ids[stop])).startswith(ENDS):
-        stop += 1
-    many = stop - place - 1
-    for n in range(many):
-        left = text.x0 + n * text.width / many
-        part = Box(left, text.y0, left + text.width / many, text.y1)
-        script.looks[place + n] = "letter", _cells(script, number, picture, part)
+    for place in [at for at in script.learnt if token(script.ids[at]) in (SHOWN, SAID)]:
+        stop = place + 1
+        while not str(token(script.ids[stop])).startswith(ENDS):
+            stop += 1
+        many = stop - place - 1
+        for n in range(many):
+            left = text.x0 + n * text.width / many
+            part = Box(left, text.y0, left + text.width / many, text.y1)
+            script.looks[place + n] = "letter", _cells(script, len(script.starts) - 1, picture, part)
 
 
 def _cells(script: Script, number: int, picture: Picture, box: Box) -> list[int]:

@@ -54,7 +54,16 @@ SCORED, FRAMES, CROPS = 1_900_000_000, 2_000_000_000, 3_000_000_000
 """The first clips for scores, for frames and for crops. Worlds 0 to 1899, which `r4 eval` asks about, come
 before; lessons are of `lessons.WORLDS`."""
 
-READ, ALONE, CORNER, BIND, LOCATE, WHOLE = 32, 48, 48, 32, 18, 3  # rows a step, which take about as long
+READ, ALONE, CORNER, BIND, LOCATE, WHOLE, SEARCHES = (
+    32,
+    48,
+    48,
+    32,
+    18,
+    3,
+    2,
+)  # rows a step, which take about as long
+SEARCHED = 0.65  # of the batches of whole episodes
 EARLY = 0.25  # of the time, in which whole episodes would teach little
 TELL, SCORE = 25, 500  # steps
 
@@ -92,7 +101,11 @@ class School:
             case "scan":
                 batch = tasks.scan(self.videos, lesson, BIND)
             case _:
-                batch = tasks.whole(self.crops.lot.sample(self.lessons, WHOLE))
+                search = self.crops.lot.random() < SEARCHED
+                some = [lesson for lesson in self.lessons if lesson.search == search] or self.lessons
+                batch = tasks.whole(
+                    self.crops.lot.sample(some, min(len(some), SEARCHES if search else WHOLE))
+                )
         return losses.learn(Forward(self.model), self.helps, batch)
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -124,7 +137,7 @@ def task_of(rank: int, world: int, step: int, share: float) -> str:
     if share < EARLY:
         turns: tuple[str, ...] = ("read alone",) if rank == 0 else ("bind", "locate")
     else:
-        mixed = ("bind", "locate", "corner", "whole", "scan", "locate", "corner", "whole")
+        mixed = ("bind", "whole", "locate", "whole", "scan", "whole", "corner", "whole")
         turns = ("read", "read alone") if rank == 0 else mixed
     return turns[step % len(turns)]
 

@@ -158,14 +158,14 @@ def _next(row: Script, lesson: Lesson, wanted: str, number: int, lot: Random) ->
 
 
 def locate(crops: Crops, lesson: Lesson, n: int) -> Batch:
-    """Crops of boards, each in place of the first picture that the lesson asks for."""
-    shown, first = crops.take(n, "board"), lesson.overview
-    before, rows = lesson.until(first), []
+    """Crops of boards, each in place of the lesson's last picture but one."""
+    shown, last = crops.take(n, "board"), len(lesson.refs) - 2
+    before, rows = lesson.until(last), []
     for one in shown:
-        row = Script(before.checkpoint, len(before.ids)).picture(one.grid).copied(lesson.since(first))
+        row = Script(before.checkpoint, len(before.ids)).picture(one.grid).copied(lesson.since(last))
         box = written(roomy(one.sign.box, one.view.region), one.view, QWEN2_5_VL)
         rows.append(row.box(box, covered(one.grid, one.text, row.starts[0])))
-    return batch(rows, groups([one.pixels for one in shown]), before=_batch(before, lesson.pictures[:first]))
+    return batch(rows, groups([one.pixels for one in shown]), before=_batch(before, lesson.pictures[:last]))
 
 
 def bind(videos: Videos, lesson: Lesson, n: int) -> Batch:

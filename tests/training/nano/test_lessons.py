@@ -6,6 +6,9 @@ import pytest
 
 from r4agent.engines import Checkpoint
 from r4agent.geometry import Box, convert
+from r4agent.textworld import make_clip
+from r4agent.textworld.level0 import boards
+from r4agent.training.nano.labels import covered
 from r4agent.training.nano.lessons import Lesson, lessons
 from r4agent.training.nano.script import EDGES
 from r4agent.training.store import Stored
@@ -73,3 +76,38 @@ def test_beginnings(found: list[tuple[Stored, Lesson]]) -> None:
         opening = lesson.opening()
         assert opening.ids.count(mark) == 8
         assert says(lesson, len(opening.ids)) == "Question: "
+
+
+def test_a_search_is_read_where_it_stands(
+    searched: Path, student: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels on zooms of them, each board in its frame, the text on its board; and each label is compared
+    with the one that is wanted, where that was said last."""
+    monkeypatch.setenv("R4_HOME", str(searched))
+    found = list(lessons(searched / "data", student))
+    assert len(found) > 1
+    for stored, lesson in found:
+        script, item, pictures = lesson.script, stored.item, stored.episode.pictures
+        assert item is not None
+        assert lesson.search
+        drawn = list(boards(make_clip(0, item.meta["seed"])))
+        many = len(pictures) - 10  # labels that were looked at
+        labels = [board.label.string for board in drawn[:many] if board.label]
+        assert labels[-1] == item.meta["label"]
+        read = [at for at, (what, _) in script.looks.items() if what == "letter"]
+        said = "".join(says(lesson, at + 1) for at in sorted(read))
+        assert said == "".join(labels) + 2 * item.answers[0]
+        zooms = [(at, tokens) for at, (what, tokens) in sorted(script.looks.items()) if what == "other"]
+        assert len(zooms) == 4 * many
+        for number, (at, tokens) in enumerate(zooms):
+            picture = number // 4
+            view, (rows, columns) = pictures[picture].view, script.grids[picture]
+            box = convert(Box(*drawn[picture].shape.box), "shown", region=view.region, shown=view.size)
+            assert tokens == covered((rows, columns), box, script.starts[picture])
+            assert says(lesson, script.recalls[at]) == f"v{picture + 1}"
+        compared = [at for at in script.recalls if at not in script.looks]
+        assert [says(lesson, at) for at in compared] == labels
+        assert {says(lesson, script.recalls[at]) for at in compared} == {item.meta["label"]}
+        assert all(script.recalls[at] < at for at in compared)
+        edges = [what for what, _ in script.looks.values() if what in EDGES]
+        assert len(edges) == 12  # the board, the text, and the evidence

@@ -132,7 +132,7 @@ def test_turns() -> None:
     assert turns(0, 2, 0.1) == 8 * ["read alone"]
     assert turns(1, 2, 0.1) == 4 * ["bind", "locate"]
     assert turns(0, 2, 0.5) == 4 * ["read", "read alone"]
-    late = ["bind", "locate", "corner", "whole", "scan", "locate", "corner", "whole"]
+    late = ["bind", "whole", "locate", "whole", "scan", "whole", "corner", "whole"]
     assert turns(1, 2, 0.5) == turns(3, 4, 0.5) == late
     alone = [task_of(0, 1, step, 0.5) for step in range(16)]
     assert set(alone) == {"read", "read alone", *late}
