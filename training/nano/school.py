@@ -63,14 +63,17 @@ READ, ALONE, CORNER, BIND, LOCATE, WHOLE, SEARCHES = (
     3,
     2,
 )  # rows a step, which take about as long
+FEWEST = BUDGET.overview_images
 SEARCHED = 0.65  # of the batches of whole episodes
 EARLY = 0.25  # of the time, in which whole episodes would teach little
 TELL, SCORE = 25, 500  # steps
+SAMPLE = 256  # for each score
 
 
 @dataclass
 class School:
-    """A student with what it learns by, and where its samples come from. held: frames for the scores."""
+    """A student with what it learns by, and where its samples come from. held: frames for the scores. share:
+    of the usual rows a step, and for the scores."""
 
     checkpoint: Checkpoint
     model: Any
@@ -79,6 +82,7 @@ class School:
     videos: tasks.Videos
     lessons: list[Lesson]
     held: Pool
+    share: float = 1.0
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -89,17 +93,17 @@ class School:
         lesson = self.crops.lot.choice(self.lessons)
         match task:
             case "read":
-                batch = tasks.read(self.crops, lesson, READ)
+                batch = tasks.read(self.crops, lesson, self.rows(READ))
             case "read alone":
-                batch = tasks.read(self.crops, lesson, ALONE, alone=True)
+                batch = tasks.read(self.crops, lesson, self.rows(ALONE), alone=True)
             case "corner":
-                batch = tasks.corner(self.crops, lesson, CORNER)
+                batch = tasks.corner(self.crops, lesson, self.rows(CORNER))
             case "locate":
-                batch = tasks.locate(self.crops, lesson, LOCATE)
+                batch = tasks.locate(self.crops, lesson, self.rows(LOCATE))
             case "bind":
-                batch = tasks.bind(self.videos, lesson, BIND)
+                batch = tasks.bind(self.videos, lesson, self.rows(BIND))
             case "scan":
-                batch = tasks.scan(self.videos, lesson, BIND)
+                batch = tasks.scan(self.videos, lesson, self.rows(BIND))
             case _:
                 search = self.crops.lot.random() < SEARCHED
                 some = [lesson for lesson in self.lessons if lesson.search == search] or self.lessons
@@ -108,8 +112,12 @@ class School:
                 )
         return losses.learn(Forward(self.model), self.helps, batch)
 
+    def rows(self, usual: int) -> int:
+        """A whole video at least, where they are of videos."""
+        return max(round(usual * self.share), FEWEST)
+
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def score(self, n: int = 256) -> dict[str, list[float]]:
+    def score(self, n: int) -> dict[str, list[float]]:
         """Of held-out clips, 1 or 0 each. read: a text is read whole, in known and unknown typefaces. label:
         the letter on a tab, or that there is none, and whether it is the one asked for. frame: the frame of a
         question by colour is named. board, place named, text: a box is at most three pixels off at any edge,
@@ -289,6 +297,9 @@ def _arguments() -> argparse.Namespace:
     made.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
     made.add_argument("--frames", type=Path, help="the folder of drawn frames, else OUT/frames")
     made.add_argument("--clips", type=int, default=2500, help="whose frames are drawn")
+    made.add_argument(
+        "--share", type=float, default=1, help="of the usual rows a step, where 4 GB a process are too many"
+    )
     made.add_argument("--save", type=int, default=100, help="steps from one save to the next")
     return made.parse_args()
 
@@ -308,6 +319,7 @@ def _attend(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     with alone(given.out, _rank()):
         school = enter(given.start, given.episodes, given.frames or given.out / "frames", given.clips)
+        school.share = given.share
         weights = (Path(given.start) / "model.safetensors").read_bytes()
         optimizer = torch.optim.AdamW(school.parameters, given.rate, betas=(0.9, 0.98), weight_decay=0.02)
         start = hashlib.sha256(weights).hexdigest()
@@ -337,7 +349,7 @@ def _run(school: School, progress: Progress, save: int) -> None:
 
 
 def _means(school: School) -> dict[str, float]:
-    return {key: round(fmean(values), 4) for key, values in school.score().items()}
+    return {key: round(fmean(values), 4) for key, values in school.score(school.rows(SAMPLE)).items()}
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ def attending(
     meet |= {"WORLD_SIZE": "2", "R4_HOME": str(taught)}
     command = [
         *(sys.executable, "-m", "r4agent.training.nano.school", str(start), str(taught / "data"), str(out)),
-        *("--frames", str(frames), "--clips", "20", "--minutes", str(minutes), "--save", "2"),
+        *("--frames", str(frames), "--clips", "20", "--minutes", str(minutes)),
+        *("--save", "2", "--share", "0.2"),
     ]
     runs = [
         subprocess.Popen(
