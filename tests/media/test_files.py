@@ -63,7 +63,7 @@ def test_limits_on_bytes_and_pictures(tmp_path: Path) -> None:
     [b"just some text\n" * 50, bytes(5000), Random(1).randbytes(5000), b"GIF89a", b"\x89PNG\r\n\x1a\n",
      b"%PDF-1.7\n", b"RIFF\xff\xff\xff\xffWEBPVP8X", b"\0\0\0\x20ftypisom" + bytes(100),
      b"\x1a\x45\xdf\xa3" + bytes(100)],
-    ids=["text", "zeros", "noise", "gif", "png", "pdf", "webp", "mp4", "mkv"],  # alike in each of xdist's workers
+    ids=["text", "zeros", "noise", "gif", "png", "pdf", "webp", "mp4", "mkv"],  # alike in each worker
 )  # fmt: skip
 def test_junk_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "clip.mp4").write_bytes(content)
