@@ -130,17 +130,18 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
     script.starts = [at + 1 for at in places]
     wanted = checkpoint.token(item.meta.get("colour") or item.meta["label"])
     script.wanted = next(at for at in script.learnt if script.ids[at] == wanted)
-    pictures, targets = list(stored.episode.pictures), _targets(stored, item)
+    drawn = boards_of(item) if item.meta["kind"] == "sign by label" else []
+    pictures, targets = list(stored.episode.pictures), _targets(stored, item, drawn)
     boxes = [at for at in script.learnt if checkpoint.tokenizer.id_to_token(script.ids[at]) == BOX]
     for at, target in zip(boxes, targets, strict=True):
         seen = _cells(script, target.picture, pictures[target.picture], target.box)
         for number, edge in enumerate(EDGES):
             script.looks[at + number] = target.what or edge, seen
             script.recalls[at + number] = at - 1  # the name of the picture that is zoomed into
-    if item.meta["kind"] == "sign by colour":
-        _name(script, pictures, targets[0], boxes[0])
+    if drawn:
+        _labels(script, pictures, drawn, len(targets) - 3)
     else:
-        _labels(script, pictures, boards_of(item), len(targets) - 3)
+        _name(script, pictures, targets[0], boxes[0])
     _letters(script, pictures[-1], targets[-1].box)
     script.looks = {at: look for at, look in sorted(script.looks.items()) if look[1]}  # what shows something
     closer = script.starts[targets[-2].picture]  # from here on there is one sign to look at
@@ -157,16 +158,18 @@ class _Target(NamedTuple):
     what: What | None = None
 
 
-def _targets(stored: Stored, item: Item) -> list[_Target]:
-    """Of each box that is said: of labels, the board, the text, and the text again, as evidence."""
+def _targets(stored: Stored, item: Item, drawn: list[Board]) -> list[_Target]:
+    """Of each box that is said: of labels, the board, the text, and the text again, as evidence. drawn: the
+    boards of the clip, where labels are looked at."""
     pictures = stored.episode.pictures
     named = {picture.name: number for number, picture in enumerate(pictures)}
     called = [call for reply in replies(stored.episode) for call in reply["tool_calls"]]
     *labels, board, text = [named[call["args"]["view"]] for call in called]
     panel, place = Box(*item.meta["panel"]), item.evidence[0].source_box
     assert place is not None
-    of = boards_of(item) if labels else []
-    found = [_Target(number, Box(*one.shape.box), "other") for number, one in zip(labels, of, strict=False)]
+    found = [
+        _Target(number, Box(*one.shape.box), "other") for number, one in zip(labels, drawn, strict=False)
+    ]
     return [*found, _Target(board, panel), _Target(text, place), _Target(len(pictures) - 1, place)]
 
 

@@ -107,10 +107,8 @@ def read(crops: Crops, lesson: Lesson, n: int, *, alone: bool = False) -> Batch:
             row.look("letter", covered(one.grid, letter(one, number), row.starts[0])).said(char)
         rows.append(row.said('.</think>\n<evidence>{"view": "'))
     pictures = groups([one.pixels for one in shown])
-    labels = iter(ordered(torch.from_numpy(letters(one))) for one in shown)
-    spelt = [torch.stack([next(labels) for _ in group]) for group in pictures]
     beginning = None if alone else _batch(before, lesson.pictures[:last])
-    return batch(rows, pictures, before=beginning, letters=spelt)
+    return batch(rows, pictures, before=beginning, letters=_spelt(shown, pictures))
 
 
 def corner(crops: Crops, lesson: Lesson, n: int) -> Batch:
@@ -118,8 +116,13 @@ def corner(crops: Crops, lesson: Lesson, n: int) -> Batch:
     shown = crops.take(n, "tab")
     rows = [_labelled(one, lesson, _asked(one, crops.lot), crops.lot) for one in shown]
     pictures = groups([one.pixels for one in shown])
+    return batch(rows, pictures, letters=_spelt(shown, pictures))
+
+
+def _spelt(shown: Sequence[Crop], pictures: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Of each of the pictures, a tensor for each size, which character its patches show."""
     labels = iter(ordered(torch.from_numpy(letters(one))) for one in shown)
-    return batch(rows, pictures, letters=[torch.stack([next(labels) for _ in group]) for group in pictures])
+    return [torch.stack([next(labels) for _ in group]) for group in pictures]
 
 
 def _asked(one: Crop, lot: Random) -> str:
