@@ -188,9 +188,11 @@ def _name(script: Script, pictures: list[Picture], board: _Target, before: int) 
 
 
 def _labels(script: Script, pictures: list[Picture], of: list[Board], many: int) -> None:
-    """A search: each label is read from its picture, and compared with the one that is wanted."""
+    """A search: each label is read from its picture, and compared with the one that is wanted, which is said
+    again each time: a copy."""
     assert script.wanted is not None
-    first, wanted = len(pictures) - many - 2, script.wanted
+    first, wanted, own = len(pictures) - many - 2, script.wanted, script.ids[script.wanted]
+    script.recalls[wanted - 1] = max(at for at in range(wanted) if script.ids[at] == own)
     for number, board in enumerate(of[:many]):
         if board.label is None:
             continue
@@ -199,8 +201,9 @@ def _labels(script: Script, pictures: list[Picture], of: list[Board], many: int)
         at = reply + LETTER
         script.looks[at - 1] = "letter", _cells(script, picture, pictures[picture], Box(*board.label.box))
         script.recalls[at] = wanted
-        own = script.ids[script.wanted]
-        wanted = next((n for n in range(at + 1, at + NOT) if script.ids[n] == own), wanted)
+        if again := next((n for n in range(at + 1, at + NOT) if script.ids[n] == own), None):
+            script.recalls[again - 1] = wanted
+            wanted = again
 
 
 def _letters(script: Script, picture: Picture, text: Box) -> None:

@@ -64,7 +64,7 @@ READ, ALONE, CORNER, BIND, LOCATE, WHOLE, SEARCHES = (
     2,
 )  # rows a step, which take about as long
 FEWEST = BUDGET.overview_images
-SEARCHED = 0.65  # of the batches of whole episodes
+SEARCHED = 0.75  # of the batches of whole episodes
 EARLY = 0.25  # of the time, in which whole episodes would teach little
 TELL, SCORE = 25, 500  # steps
 SAMPLE = 256  # for each score
@@ -145,7 +145,8 @@ def task_of(rank: int, world: int, step: int, share: float) -> str:
     if share < EARLY:
         turns: tuple[str, ...] = ("read alone",) if rank == 0 else ("bind", "locate")
     else:
-        mixed = ("bind", "whole", "locate", "whole", "scan", "whole", "corner", "whole")
+        parts = ("bind", "locate", "scan", "corner")
+        mixed = tuple(task for part in parts for task in (part, "whole", "whole"))
         turns = ("read", "read alone") if rank == 0 else mixed
     return turns[step % len(turns)]
 

@@ -106,7 +106,10 @@ def test_a_search_is_read_where_it_stands(
             assert tokens == covered((rows, columns), box, script.starts[picture])
             assert says(lesson, script.recalls[at]) == f"v{picture + 1}"
         compared = [at for at in script.recalls if at not in script.looks]
-        assert [says(lesson, at) for at in compared] == labels
+        assert [says(lesson, at) for at in compared if at - 1 in read] == labels
+        copied = [at for at in compared if at - 1 not in read]
+        assert len(copied) == len(labels)  # "Wanted: M", and "not M" of each but the last
+        assert {says(lesson, at + 1) for at in copied} == {item.meta["label"]}
         assert {says(lesson, script.recalls[at]) for at in compared} == {item.meta["label"]}
         assert all(script.recalls[at] < at for at in compared)
         edges = [what for what, _ in script.looks.values() if what in EDGES]
