@@ -14,8 +14,8 @@ stage is the policy that ships. SINGLE, FORM: checkpoints of nano_single.yaml an
     form alone                      FORM, which had the same SFT on the same episodes, without school
 
 Promises: each row is real vLLM through the product's graph, on the same questions, by `r4 eval` (equal
-pixels: by what it is made of). Killed and run again, it goes on; another checkpoint in the same place is
-another run.
+pixels: by the function that it calls). Killed and run again, it goes on; another checkpoint in the same
+place is another run.
 The last line is JSON: {row: {exact_match, anls, ci95, n}}.
 Does not: train. "no tool" shows a policy errors that it never met: it measures whether it still answers.
 """
@@ -31,11 +31,9 @@ from typing import Any
 
 from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
-from r4agent.evaluation import Results, of_textworld, summary
-from r4agent.evaluation.asker import Asker
+from r4agent.evaluation import Results, evaluate, of_textworld, summary
 from r4agent.evaluation.subject import Subject, machine
 from r4agent.geometry import QWEN2_5_VL, Size
-from r4agent.log import Log
 from r4agent.policy.chat import ChatR4
 
 CONTROLS = ("random crop", "blank crop", "no tool")
@@ -137,15 +135,13 @@ def _folder(given: argparse.Namespace, name: str, checkpoint: Path) -> Path:
 def _equal(given: argparse.Namespace, name: str, ruminated: Results) -> dict[str, Any]:
     """SINGLE, with at least as many image tokens as the ruminating policy used on each question."""
     subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), single_pass=True)
-    path = _folder(given, name, given.single) / f"{ruminated.path.stem}.jsonl"
-    asker = Asker(subject, path)
-    Log(path).once("results", ruminated.header | {"config": subject.config(asker.reader.name)})
-    there = {row.id for row in Results.read(path).scored}
-    tokens = {row.id: int(row.cost["image_tokens"]) for row in ruminated.scored}
-    for item in of_textworld(0, given.n, given.seed).items:
-        if item.id not in there and asker.ask(item, _as_large(subject.budget, tokens[item.id])).failed:
-            sys.exit(f"{name}: {item.id} failed; {path} says why")
-    told = summary(Results.read(path))
+    questions = of_textworld(0, given.n, given.seed)
+    budgets = {row.id: _as_large(subject.budget, int(row.cost["image_tokens"])) for row in ruminated.scored}
+    folder = _folder(given, name, given.single)
+    done = evaluate(questions, subject, out=folder, resume=True, workers=8, budgets=budgets)
+    if not done.finished:
+        sys.exit(f"{name}: questions failed; {done.path} says why")
+    told = summary(done)
     print(f"{name}: {_cell(told)}", flush=True)
     return _cell(told)
 

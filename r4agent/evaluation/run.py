@@ -5,9 +5,11 @@ the run stops and says why, and what was scored stays.
 Does not: overwrite: each run that is not resumed has a file of its own.
 """
 
+import hashlib
+import json
 import re
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ def evaluate(
     out: str | Path | None = None,
     resume: bool = False,
     workers: int = 1,
+    budgets: Mapping[str, Budget] | None = None,
     progress: Progress | None = None,
 ) -> Results:
     """Ask every question and score it; returns the results, whose `path` is the file.
@@ -44,23 +47,26 @@ def evaluate(
     questions and config in it, trying failed ones again; if it is finished there is nothing to do, and if
     there is none, one begins.
     workers: who ask at once: processes, where the policy is a name; threads, which share its engine, where it
-    is a chat model. progress: called with questions done and in all. The control `equal-pixels` first runs
-    plain rumination, unless `out` has a finished run of it.
+    is a chat model. budgets: by an item's id, where one has another than the subject's. progress: called with
+    questions done and in all. The control `equal-pixels` first runs plain rumination, unless `out` has a
+    finished run of it.
     Raises RunError when the run can't go on; what was scored is kept.
     """
     subject, folder = subject or Subject(), Path(out) if out is not None else home() / "results"
     if workers < 1:
         raise UsageError(f"workers {workers}: must be 1 or more")
     header = _header(questions, subject, workers)
-    baseline = None
-    if subject.control == "equal-pixels":
+    if budgets is not None:
+        header["config"]["budgets"] = _digest(budgets)
+    elif subject.control == "equal-pixels":
         baseline = _baseline(questions, subject.rumination, folder, workers, progress)
         header["config"]["baseline"] = baseline.path.name  # a resumed run must not mix the costs of two
+        budgets = {row.id: equal_pixels(row, subject.budget, subject.speaks) for row in baseline.rows}
     slug = _slug(header)
     path = _begun(folder, slug, header) if resume else None
     path = path or folder / f"{new_id()}-{slug}.jsonl"
     Log(path).once("results", header)
-    todo = _todo(questions, subject, Results.read(path), baseline)
+    todo = _todo(questions, Results.read(path), subject.budget, budgets or {})
     try:
         with closing(_asked(subject, path, todo, workers)) as rows:
             _watch(rows, len(questions.items) - len(todo), len(questions.items), progress)
@@ -72,14 +78,11 @@ def evaluate(
 
 
 def _todo(
-    questions: Questions, subject: Subject, there: Results, baseline: Results | None
+    questions: Questions, there: Results, budget: Budget, budgets: Mapping[str, Budget]
 ) -> list[tuple[Item, Budget]]:
     """What is not scored yet, with what it may cost; what failed before goes last, to bar nothing's way."""
-    budgets = dict.fromkeys((item.id for item in questions.items), subject.budget)
-    for row in baseline.rows if baseline else ():
-        budgets[row.id] = equal_pixels(row, subject.budget, subject.speaks)
     done, failed = {row.id for row in there.scored}, {row.id for row in there.rows if row.failed}
-    todo = [(item, budgets[item.id]) for item in questions.items if item.id not in done]
+    todo = [(item, budgets.get(item.id, budget)) for item in questions.items if item.id not in done]
     return sorted(todo, key=lambda asked: asked[0].id in failed)
 
 
@@ -134,6 +137,11 @@ def _header(questions: Questions, subject: Subject, workers: int) -> dict[str, A
         "machine": machine(),
         "workers": workers,
     }
+
+
+def _digest(budgets: Mapping[str, Budget]) -> str:
+    said = json.dumps({key: budgets[key].model_dump() for key in sorted(budgets)})
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _begun(folder: Path, slug: str, header: dict[str, Any]) -> Path | None:

@@ -183,6 +183,18 @@ def test_equal_pixels_sees_at_most_what_rumination_cost_and_nearly_all_of_it(sig
     assert again.header["config"]["baseline"] == renamed.name
 
 
+def test_a_question_may_have_a_budget_of_its_own(signs: Questions) -> None:
+    dear = signs.items[2].id
+    budgets = {dear: Budget(overview_images=6)}
+    results = evaluate(signs, scripted(NOT_FOUND), budgets=budgets)
+    images = {row.id: row.cost["images"] for row in results.rows}
+    assert images == dict.fromkeys(images, 8) | {dear: 6}
+    again = evaluate(signs, scripted(NOT_FOUND), budgets=dict(budgets), resume=True)
+    assert again.path == results.path
+    others = evaluate(signs, scripted(NOT_FOUND), budgets={dear: Budget(overview_images=5)}, resume=True)
+    assert others.path != results.path
+
+
 def test_equal_pixels_adds_frames_where_the_source_has_no_more_pixels(signs: Questions) -> None:
     (row, *_) = evaluate(signs, scripted(LOOK, NOT_FOUND)).rows
     rich = row.model_copy(update={"cost": row.cost | {"image_tokens": 30_000.0}})

@@ -49,3 +49,17 @@ def test_a_kill_at_the_start_loses_nothing(path: Path, monkeypatch: pytest.Monke
         begun(path, 1)
     assert path.stat().st_mtime_ns == before
     assert len(read(path)) == 3
+
+
+def test_a_line_has_the_seconds_since_the_one_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0, 12.5, 16.5])  # made, begun, two steps
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    recorder, state = Recorder(path), SimpleNamespace(global_step=3, max_steps=9, is_world_process_zero=True)
+    at: Any = state
+    recorder.on_train_begin(ANY, at, ANY)
+    for state.global_step in (4, 5):
+        recorder.on_log(ANY, at, ANY, {"loss": 1.0})
+    assert read(path)[3:] == [
+        {"step": 4, "seconds": 2.5, "loss": 1.0},
+        {"step": 5, "seconds": 4.0, "loss": 1.0},
+    ]
