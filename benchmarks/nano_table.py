@@ -25,9 +25,9 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
@@ -40,8 +40,14 @@ CONTROLS = ("random crop", "blank crop", "no tool")
 MOST = 150  # tokens of a reply
 SIZES = (15, 24, 45)  # image tokens of a picture of the overview that SINGLE is taught with
 
-Row = tuple[Path, list[str]]
-"""A checkpoint, and what else is said to `r4 eval`."""
+
+class Row(NamedTuple):
+    """A checkpoint, what else is said to `r4 eval`, and a folder that may have the results already: what
+    `r4 train` asks after a stage are the same questions."""
+
+    checkpoint: Path
+    more: Sequence[str] = ()
+    folder: Path | None = None
 
 
 def main() -> None:
@@ -78,14 +84,14 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
         sys.exit(f"{given.run}: no stage has ended there; run `r4 train` first")
     last = list(stages)[-1]
     rows: dict[str, Row] = {
-        "single pass": (given.single, ["--single-pass"]),
-        "school": (given.school, []),
-        **{name: (checkpoint, []) for name, checkpoint in stages.items()},
-        **{control: (stages[last], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
-        "form alone": (given.form, []),
+        "single pass": Row(given.single, ["--single-pass"]),
+        "school": Row(given.school, folder=given.run / "00-start" / "evaluation"),
+        **{name: Row(path, folder=path.parent / "evaluation") for name, path in stages.items()},
+        **{control: Row(stages[last], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
+        "form alone": Row(given.form),
     }
     budget = Checkpoint.load(str(stages[last])).budget
-    for checkpoint, _ in rows.values():
+    for checkpoint, *_ in rows.values():
         if Checkpoint.load(str(checkpoint)).budget != budget:
             sys.exit(
                 f"{checkpoint}: its budget is not that of {stages[last]}; the rows could not be compared"
@@ -95,20 +101,10 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
 
 def _eval(given: argparse.Namespace, name: str, row: Row) -> dict[str, Any]:
     """What `r4 eval --json` says."""
-    checkpoint, more = row
-    folder = _folder(given, name, checkpoint)
-    said = [sys.executable, "-m", "r4agent", "eval", "textworld", "--level", "0", "--n", str(given.n)]
-    said += [
-        "--seed",
-        str(given.seed),
-        "--model",
-        str(checkpoint),
-        "--engine",
-        "vllm",
-        "--workers",
-        "8",
-        *more,
-    ]
+    folder = row.folder or _folder(given, name, row.checkpoint)
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = f"eval textworld --level 0 --n {given.n} --seed {given.seed} --engine vllm --workers 8"
+    said = [sys.executable, "-m", "r4agent", *asked.split(), "--model", str(row.checkpoint), *row.more]
     said += ["--model-arg", f"max_tokens={MOST}", "--out", str(folder), "--resume", "--json"]
     with (folder / "log").open("a") as errors:
         done = subprocess.run(said, stdout=subprocess.PIPE, stderr=errors, text=True)

@@ -39,7 +39,7 @@ def evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) ->
     done = folder / "evaluation" / "done"
     said = json.dumps(asked.model_dump() | {"budget": budget.model_dump()})
     if done.exists() and done.read_text() == said:
-        return _latest(folder)
+        return latest(folder)
     with closing(open_engine(asked.engine, model, base_url=None, api_key=None)) as engine:
         policy = ChatR4(model=model, engine=engine, max_tokens=asked.max_tokens)
         subject = Subject(policy, budget=budget)
@@ -75,11 +75,12 @@ def _trained(folder: Path, name: str) -> Trained:
         name=name,
         folder=folder,
         lines=tuple(recorder.read(folder / "metrics.jsonl")),
-        results=_latest(folder),
+        results=latest(folder),
         config=json.loads(note.read_text()) if note.exists() else {},
     )
 
 
-def _latest(folder: Path) -> Results | None:
+def latest(folder: Path) -> Results | None:
+    """Of a stage's folder, the newest evaluation; None if there is none."""
     files = sorted((folder / "evaluation").glob("*.jsonl"))
     return Results.read(files[-1]) if files else None
