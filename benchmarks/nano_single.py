@@ -10,7 +10,7 @@ Does not: show the answer legibly. What can be learnt from this is what a single
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -19,6 +19,7 @@ from r4agent.engines import Checkpoint
 from r4agent.evaluation import of_file
 from r4agent.evaluation.questions import media_of
 from r4agent.graphs import create_single_pass_graph
+from r4agent.item import Item
 from r4agent.media.store import home
 from r4agent.progress import counter
 from r4agent.protocol import plain
@@ -48,14 +49,21 @@ def main() -> None:
         "--tokens", type=int, nargs="+", default=[15, 24, 45], help="of a picture of the overview"
     )
     given = made.parse_args()
-    checkpoint, out, pictures = Checkpoint.load(given.model), EpisodeStore(given.out), MediaStore()
-    items, most = of_file(given.questions, given.n).items, checkpoint.budget.picture_tokens
+    out = EpisodeStore(given.out)
+    teach(of_file(given.questions, given.n).items, given.model, out, given.tokens)
+    print(json.dumps({"episodes": len(out), "store": str(given.out)}))
+
+
+def teach(items: Sequence[Item], model: str, out: EpisodeStore, sizes: Sequence[int]) -> None:
+    """A lesson of each item with each size of the overview's pictures, in image tokens."""
+    checkpoint, pictures = Checkpoint.load(model), MediaStore()
+    most = checkpoint.budget.picture_tokens
     with counter("items") as step, tempfile.TemporaryDirectory(prefix="r4-") as logs:
         for number, item in enumerate(items):
-            for tokens in given.tokens:
+            for tokens in sizes:
                 scene = Scene(item, checkpoint.profile, Random(0))
                 graph = create_single_pass_graph(
-                    Teacher(model=given.model, plan=Dictation(at_once, scene)),
+                    Teacher(model=model, plan=Dictation(at_once, scene)),
                     budget=Budget(overview_tokens=tokens, picture_tokens=max(tokens, most)).over(
                         checkpoint.budget
                     ),
@@ -65,7 +73,6 @@ def main() -> None:
                 done = graph.invoke({"media": media_of(item, home() / "clips"), "question": item.question})
                 out.add(Episode.read(done["episode"]), stage=STAGE, item=item)
             step(number + 1, len(items))
-    print(json.dumps({"episodes": len(out), "store": str(given.out)}))
 
 
 if __name__ == "__main__":
