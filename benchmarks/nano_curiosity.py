@@ -27,6 +27,7 @@ from r4agent.evaluation import Questions, Subject, evaluate, of_textworld
 from r4agent.evaluation.statistics import mean
 from r4agent.evaluation.subject import machine
 from r4agent.geometry import Box
+from r4agent.graphs import create_rumination_graph
 from r4agent.item import Item, Span, read_items, write_items
 from r4agent.policy.chat import ChatR4
 from r4agent.progress import counter
@@ -98,15 +99,14 @@ def _of(world: Path) -> list[Item]:
 def _lessons(given: argparse.Namespace) -> None:
     """Of clips and of pictures, with zooms and at once, as many of each."""
     store, checkpoint, n = EpisodeStore(given.out / "lessons"), given.checkpoint, given.lessons
-    if store.folder.exists() and len(store) == 4 * n:
-        return
     closer = [one for one in EpisodeStore(given.episodes).select(stage=["closer"]) if one.item][:n]
     for one in closer:
         store.add(one.episode, stage="closer", item=one.item)
     items = _of(given.world)[:n]
     pictures = [_cut(item, given.out) for item in items]
     trajectories(Questions("pictures", tuple(pictures), 0), checkpoint, store, "closer")
-    teach([*items, *pictures], checkpoint, store, [BUDGET.overview_tokens])
+    sizes = [BUDGET.overview_tokens]
+    teach([*items, *pictures], checkpoint, store, sizes, create_rumination_graph)
 
 
 def _cut(item: Item, out: Path) -> Item:

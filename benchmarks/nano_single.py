@@ -10,7 +10,7 @@ Does not: show the answer legibly. What can be learnt from this is what a single
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -19,13 +19,14 @@ from r4agent.engines import Checkpoint
 from r4agent.evaluation import of_file
 from r4agent.evaluation.questions import media_of
 from r4agent.graphs import create_single_pass_graph
+from r4agent.graphs.rumination import Graph
 from r4agent.item import Item
 from r4agent.media.store import home
 from r4agent.progress import counter
 from r4agent.protocol import plain
 from r4agent.training.plans import Dictation
 from r4agent.training.scene import Scene
-from r4agent.training.store import EpisodeStore
+from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
 
 STAGE = "single"
@@ -54,15 +55,23 @@ def main() -> None:
     print(json.dumps({"episodes": len(out), "store": str(given.out)}))
 
 
-def teach(items: Sequence[Item], model: str, out: EpisodeStore, sizes: Sequence[int]) -> None:
-    """A lesson of each item with each size of the overview's pictures, in image tokens."""
+def teach(
+    items: Sequence[Item],
+    model: str,
+    out: EpisodeStore,
+    sizes: Sequence[int],
+    create: Callable[..., Graph] = create_single_pass_graph,
+) -> None:
+    """A lesson of each item with each size of the overview's pictures, in image tokens, in the graph that
+    `create` makes: where that has tools, none is used."""
     checkpoint, pictures = Checkpoint.load(model), MediaStore()
+    there = {one.item.id for one in _stored(out) if one.item}  # of a run that was killed
     most = checkpoint.budget.picture_tokens
     with counter("items") as step, tempfile.TemporaryDirectory(prefix="r4-") as logs:
         for number, item in enumerate(items):
-            for tokens in sizes:
+            for tokens in sizes if item.id not in there else ():
                 scene = Scene(item, checkpoint.profile, Random(0))
-                graph = create_single_pass_graph(
+                graph = create(
                     Teacher(model=model, plan=Dictation(at_once, scene)),
                     budget=Budget(overview_tokens=tokens, picture_tokens=max(tokens, most)).over(
                         checkpoint.budget
@@ -73,6 +82,10 @@ def teach(items: Sequence[Item], model: str, out: EpisodeStore, sizes: Sequence[
                 done = graph.invoke({"media": media_of(item, home() / "clips"), "question": item.question})
                 out.add(Episode.read(done["episode"]), stage=STAGE, item=item)
             step(number + 1, len(items))
+
+
+def _stored(out: EpisodeStore) -> list[Stored]:
+    return list(out.select(stage=[STAGE])) if out.folder.exists() else []
 
 
 if __name__ == "__main__":

@@ -13,21 +13,18 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from r4agent import training_command
 from r4agent.arguments import parse
 from r4agent.errors import MissingError, R4Error, RunError, UsageError, one_line
+from r4agent.options import budget_of, policy_of, questions_of, reader_or_none
 
 if TYPE_CHECKING:
-    from r4agent.budget import Budget
     from r4agent.doctor.check import Check
-    from r4agent.evaluation import Questions
     from r4agent.graphs.rumination import Graph
-    from r4agent.policy.chat import ChatR4
-    from r4agent.reader import Reader
-    from r4agent.training.store import EpisodeStore, Stored
 
 ANSWERED, NO_ANSWER, BUG, INTERRUPTED = 0, 1, 70, 130
 
@@ -75,8 +72,8 @@ def _ask(options: argparse.Namespace) -> int:
             raise UsageError(f"{out}: is a folder; name a file")
     create = create_single_pass_graph if options.single_pass else create_rumination_graph
     sys.path.append(os.getcwd())  # where MODULE:NAME is looked for last, as `python -m` does first
-    policy = _policy(options)
-    graph = create(policy, budget=_budget(options, policy), reader=_reader())
+    policy = policy_of(options)
+    graph = create(policy, budget=budget_of(options, policy), reader=reader_or_none())
     with live(options.media) as show:
         result = _run(graph, {"media": options.media, "question": options.question}, show)
     if options.json:
@@ -85,64 +82,6 @@ def _ask(options: argparse.Namespace) -> int:
         print_result(result)
     _show(Path(result["episode"]), options.page, options.gif)
     return ANSWERED if result["answer"] is not None else NO_ANSWER
-
-
-def _policy(options: argparse.Namespace) -> "str | ChatR4":
-    """Who looks: a policy by name, or a model and what runs it."""
-    if options.policy and options.model:
-        raise UsageError("--policy and --model both say who looks; give one")
-    engine, model = options.engine or ("http" if options.base_url else None), options.model
-    if options.policy == "nano":
-        from r4agent.policy.nano import nano_checkpoint
-
-        engine, model = engine or "transformers", str(nano_checkpoint())
-    if model is None:
-        if options.engine or options.base_url or options.model_arg:
-            raise UsageError("--engine, --base-url and --model-arg go with --model PATH|ID or --policy nano")
-        return options.policy or "ocr"
-    from pydantic import ValidationError
-
-    from r4agent.policy.chat import ChatR4
-
-    own, others = _model_arguments(options.model_arg)
-    try:
-        return ChatR4(
-            model=model,
-            engine=engine or "vllm",
-            base_url=options.base_url,
-            engine_args=others,
-            **own,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"--model-arg {first['loc'][0]}={first['input']}: {first['msg']}") from error
-
-
-def _budget(options: argparse.Namespace, policy: "str | ChatR4") -> "Budget":
-    """What a question may cost: as the policy has it, but for what the user says."""
-    from r4agent.budget import Budget
-    from r4agent.policy.resolve import budget_of
-
-    return Budget.parse(options.budget).over(budget_of(policy))
-
-
-def _model_arguments(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """KEY=VALUE pairs: those of ChatR4, and those of its engine. Values are JSON where they are that."""
-    own: dict[str, Any] = {}
-    others: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.isidentifier():
-            raise UsageError(
-                f"--model-arg {pair!r}: write KEY=VALUE, such as temperature=1 or max_model_len=16384"
-            )
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        chat = ("temperature", "top_p", "max_tokens", "seed", "timeout", "picture_tokens")
-        (own if key in chat else others)[key] = value
-    return own, others
 
 
 def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -159,18 +98,6 @@ def _run(graph: "Graph", question: Any, show: Callable[[dict[str, Any]], None]) 
     return {key: result[key] for key in (*OUTCOME, "episode")}
 
 
-def _reader() -> "Reader | None":
-    """A reader to check answers with. Without the extra `ocr` answers are said to be unchecked, and the ocr
-    policy, which needs one, says what to install."""
-    from r4agent.media.store import home
-    from r4agent.reader import Reader
-
-    try:
-        return Reader(cache=home() / "read")
-    except MissingError:
-        return None
-
-
 def _eval(options: argparse.Namespace) -> int:
     from r4agent.evaluation import Subject, evaluate, summary
     from r4agent.progress import counter, print_summary
@@ -178,17 +105,17 @@ def _eval(options: argparse.Namespace) -> int:
     if options.out and options.out.exists() and not options.out.is_dir():
         raise UsageError(f"--out {options.out}: is no folder; results are files in one")
     sys.path.append(os.getcwd())
-    policy = _policy(options)
+    policy = policy_of(options)
     subject = Subject(
         policy=policy,
         single_pass=options.single_pass,
         control=options.control,
-        budget=_budget(options, policy),
+        budget=budget_of(options, policy),
     )
     workers = options.workers
     if workers is None:  # the reader keeps a core busy; what another policy needs is not ours to say
         workers = min(os.cpu_count() or 1, 8) if subject.policy == "ocr" else 1
-    questions = _questions(options)
+    questions = questions_of(options)
     with counter("questions") as step:
         results = evaluate(
             questions, subject, out=options.out, resume=options.resume, workers=workers, progress=step
@@ -199,144 +126,6 @@ def _eval(options: argparse.Namespace) -> int:
     else:
         print_summary(results, figures)
     return RunError.exit_code if figures["failed"] else ANSWERED
-
-
-def _questions(options: argparse.Namespace) -> "Questions":
-    from r4agent.evaluation import of_file, of_textworld
-
-    if options.questions == "textworld":
-        if options.level is None or options.n is None:
-            raise UsageError(f"{options.command} textworld: give --level and --n")
-        return of_textworld(options.level, options.n, options.seed)
-    if options.level is not None:
-        raise UsageError(f"--level goes with textworld; {options.questions} is taken for a file of questions")
-    return of_file(options.questions, options.n, options.seed, options.root)
-
-
-def _trajectories(options: argparse.Namespace) -> int:
-    from r4agent.budget import Budget
-    from r4agent.engines import Checkpoint
-    from r4agent.progress import counter, print_made
-    from r4agent.training.store import EpisodeStore
-    from r4agent.training.trajectories import trajectories
-
-    budget = Budget.parse(options.budget).over(Checkpoint.load(options.model).budget)
-    questions = _questions(options)
-    with counter("items") as step:
-        made = trajectories(
-            questions,
-            options.model,
-            EpisodeStore(options.out),
-            options.kind,
-            seed=options.seed,
-            budget=budget,
-            progress=step,
-        )
-    if options.json:
-        print(json.dumps(vars(made) | {"store": str(options.out)}))
-    else:
-        print_made(made, options.out)
-    return ANSWERED if made.kept + made.there else RunError.exit_code
-
-
-def _episodes(options: argparse.Namespace) -> int:
-    from r4agent.training.store import EpisodeStore
-
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # progress is ours to draw
-    store = EpisodeStore(options.store)
-    match options.action:
-        case "list":
-            _list(options, store)
-        case "gather":
-            from r4agent.media.store import home
-
-            new, running = store.gather(options.logs or home() / "episodes", stage=options.as_stage)
-            waiting = f"; {running} have not ended and stay out" if running else ""
-            print(f"{new} new, {len(store)} in {store.folder}{waiting}")
-        case "export":
-            _export(options, store)
-        case "import":
-            _import(options, store)
-    return ANSWERED
-
-
-def _list(options: argparse.Namespace, store: "EpisodeStore") -> None:
-    from dataclasses import asdict
-
-    from r4agent.progress import print_entries
-
-    entries = store.entries(**_which(options))
-    if options.json:
-        for entry in entries:
-            print(json.dumps(asdict(entry) | {"tools": entry.tools.split()}))
-    else:
-        print_entries(entries)
-
-
-def _export(options: argparse.Namespace, store: "EpisodeStore") -> None:
-    from r4agent.media.store import MediaStore
-    from r4agent.progress import counter
-    from r4agent.training import export, messages
-    from r4agent.training.rowfile import save
-
-    which = _which(options)
-    total = len(store.entries(**which))
-    if not total:
-        raise UsageError(f"{store.folder}: no episode fits; r4 episodes list shows what there is")
-    form = export.to_dataset if options.form == "tokens" else messages.to_messages
-    with counter("episodes") as step:
-        save(form(_counted(store.select(**which), total, step), MediaStore()), options.out)
-    print(f"{total} episodes in {options.out}")
-
-
-def _import(options: argparse.Namespace, store: "EpisodeStore") -> None:
-    from r4agent.media.store import MediaStore
-    from r4agent.progress import counter
-    from r4agent.training import export
-    from r4agent.training.rowfile import load
-
-    rows, new = load(options.rows, export.features()), 0
-    with counter("rows") as step:
-        for one in _counted(export.episodes(rows, MediaStore()), len(rows), step):
-            new += store.add(one.episode, stage=one.stage, item=one.item, rewards=one.rewards)
-    print(f"{new} new, {len(store)} in {store.folder}")
-
-
-def _which(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("status", "supported", "stage", "tools", "exact", "max_turns", "max_pictures", "max_tokens")
-    return {name: getattr(options, name) for name in names}
-
-
-def _counted(stored: "Iterable[Stored]", total: int, step: Callable[[int, int], None]) -> "Iterator[Stored]":
-    for number, one in enumerate(stored):
-        step(number, total)
-        yield one
-    step(total, total)
-
-
-def _train(options: argparse.Namespace) -> int:
-    from r4agent.progress import counter, print_stage
-    from r4agent.training.curriculum import Curriculum
-    from r4agent.training.estimate import estimate
-
-    given = {"model": options.model, "out": options.out}
-    curriculum = Curriculum.read(options.curriculum, **{k: v for k, v in given.items() if v is not None})
-    if options.dry_run:
-        curriculum = curriculum.dry()
-    speaks = os.environ.get("RANK", "0") == "0"  # of the processes of one run, as launchers number them
-    for needs in estimate(curriculum):
-        if speaks:
-            print(needs, file=sys.stdout if options.estimate else sys.stderr)
-    if options.estimate:
-        return ANSWERED
-    from r4agent.training.stages import run
-
-    for done in run(curriculum, only=options.stage, resume=options.resume, watch=counter):
-        if options.json and speaks:
-            print(json.dumps(done.told()), flush=True)
-        elif speaks:
-            print_stage(done)
-    return ANSWERED
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -422,7 +211,7 @@ def _mcp(options: argparse.Namespace) -> int:
             raise
         raise MissingError('r4 mcp needs the MCP SDK; run: pip install "r4agent[mcp]"') from error
     sys.path.append(os.getcwd())
-    serve(_policy(options), roots, Budget.parse(options.budget), _reader())
+    serve(policy_of(options), roots, Budget.parse(options.budget), reader_or_none())
     return ANSWERED
 
 
@@ -448,7 +237,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _checks(options: argparse.Namespace) -> "Iterable[Check]":
     """Of the model, or where none is named of the installation."""
-    policy = _policy(options)
+    policy = policy_of(options)
     if isinstance(policy, str):
         if options.budget:
             raise UsageError("--budget goes with --model PATH|ID: it is what the model is examined for")
@@ -459,7 +248,7 @@ def _checks(options: argparse.Namespace) -> "Iterable[Check]":
     from r4agent.doctor.model import examine_model
 
     try:
-        budget = _budget(options, policy)
+        budget = budget_of(options, policy)
     except R4Error:  # the first check says what is wrong with the checkpoint
         budget = Budget.parse(options.budget)
     return examine_model(policy, budget)
@@ -468,10 +257,10 @@ def _checks(options: argparse.Namespace) -> "Iterable[Check]":
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ask": _ask,
     "eval": _eval,
-    "trajectories": _trajectories,
-    "episodes": _episodes,
+    "trajectories": training_command.trajectories,
+    "episodes": training_command.episodes,
     "compare": _compare,
-    "train": _train,
+    "train": training_command.train,
     "view": _view,
     "textworld": _textworld,
     "mcp": _mcp,
