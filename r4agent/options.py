@@ -51,9 +51,9 @@ def policy_of(options: argparse.Namespace) -> "str | ChatR4":
 def budget_of(options: argparse.Namespace, policy: "str | ChatR4") -> "Budget":
     """What a question may cost: as the policy has it, but for what the user says."""
     from r4agent.budget import Budget
-    from r4agent.policy import resolve
+    from r4agent.policy.resolve import budget_of as own_budget
 
-    return Budget.parse(options.budget).over(resolve.budget_of(policy))
+    return Budget.parse(options.budget).over(own_budget(policy))
 
 
 def _model_arguments(pairs: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
