@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from r4agent.evaluation import Results, compare
@@ -24,7 +25,7 @@ from r4agent.evaluation.subject import machine
 from r4agent.progress import counter
 from r4agent.training import recorder
 from r4agent.training.curriculum import Curriculum, Grpo, Sft
-from r4agent.training.outcomes import evaluated, latest
+from r4agent.training.outcomes import evaluated
 from r4agent.training.stages import run
 
 TOOLS = ("reward", "accuracy", "evidence_recall", "tool_rate", "failure_rate", "repeat_rate", "turns")
@@ -47,35 +48,43 @@ def main() -> None:
 
 def instead(curriculum: Curriculum, number: int, out: Path) -> dict[str, Any]:
     """Of one stage of GRPO."""
-    stage, before = curriculum.stages[number - 1], curriculum.stages[number - 2]
+    stage, before = curriculum.stages[number - 1], curriculum.stages[max(number - 2, 0)]
+    if not isinstance(before, Sft):
+        sys.exit(f"{stage.name}: no stage of SFT comes before it")
     folder, start = curriculum.folder(number), curriculum.folder(number - 1)
-    assert isinstance(before, Sft)
-    lines, sft = recorder.read(folder / "metrics.jsonl"), recorder.read(start / "metrics.jsonl")
+    first, grpo = (_asked(curriculum, one) for one in (start, folder))  # both are there, or no use to train
+    lines, own = recorder.read(folder / "metrics.jsonl"), recorder.read(start / "metrics.jsonl")
     taken = seconds(lines)
-    steps = round(taken / (seconds(sft) / sft[-1]["step"]))
+    steps = round(taken / (seconds(own) / own[-1]["step"]))
     longer = before.model_copy(update={"name": "sft", "settings": before.settings | {"max_steps": steps}})
     changes = {"model": str(start / "checkpoint"), "out": out / stage.name, "stages": (longer,)}
     more = curriculum.model_copy(update=changes | {"seed": curriculum.seed + 1, "evaluation": None})
     [done] = run(more, resume=True, watch=counter)
-    asked = more.model_copy(update={"evaluation": curriculum.evaluation})
-    results = evaluated(asked, done.checkpoint, done.folder, counter)
-    own = recorder.read(done.folder / "metrics.jsonl")
     return {
         "steps": {"grpo": lines[-1]["step"], "sft": steps},
-        "seconds": {"grpo": round(taken), "sft": round(seconds(own))},
-        **_differences(latest(start), latest(folder), results),
+        "seconds": {
+            "grpo": round(taken),
+            "sft": round(seconds(recorder.read(done.folder / "metrics.jsonl"))),
+        },
+        **_differences(first, grpo, _asked(curriculum, done.folder)),
         "tools": {"first": tools(lines[:FEW]), "last": tools(lines[-FEW:])},
     }
+
+
+def _asked(curriculum: Curriculum, folder: Path) -> Results:
+    """The curriculum's questions of the checkpoint in a stage's folder."""
+    results = evaluated(curriculum, str(folder / "checkpoint"), folder, counter)
+    if results is None or not results.finished:
+        sys.exit(f"{folder}: its evaluation has no results, or failed ones; the curriculum needs one")
+    return results
 
 
 def seconds(lines: Sequence[Mapping[str, Any]]) -> float:
     return sum(line["seconds"] for line in lines)
 
 
-def _differences(before: Results | None, grpo: Results | None, sft: Results | None) -> dict[str, Any]:
+def _differences(before: Results, grpo: Results, sft: Results) -> dict[str, Any]:
     """Exact match of each, and what each of them is better by, all with their intervals."""
-    if before is None or grpo is None or sft is None:
-        sys.exit("the curriculum evaluates nothing; give it an evaluation")
     first, second = (compare(before, other)["metrics"]["exact_match"] for other in (grpo, sft))
     between = compare(sft, grpo)["metrics"]["exact_match"]
     return {
@@ -95,7 +104,8 @@ def _cell(found: Mapping[str, Any], name: str) -> list[float]:
 
 def tools(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Means over a few steps."""
-    return {name: round(sum(line[name] for line in lines) / len(lines), 4) for name in TOOLS}
+    known = {name: [line[name] for line in lines if name in line] for name in TOOLS}  # some steps lack one
+    return {name: round(fmean(values), 4) for name, values in known.items() if values}
 
 
 if __name__ == "__main__":

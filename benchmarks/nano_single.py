@@ -16,6 +16,7 @@ from random import Random
 
 from r4agent import Budget, Episode, MediaStore
 from r4agent.engines import Checkpoint
+from r4agent.errors import MissingError
 from r4agent.evaluation import of_file
 from r4agent.evaluation.questions import media_of
 from r4agent.graphs import create_single_pass_graph
@@ -66,11 +67,13 @@ def teach(
     """A lesson of each item with each size of the overview's pictures, in image tokens, in the graph that
     `create` makes: where that has tools, `at_once` uses none."""
     checkpoint, pictures = Checkpoint.load(model), MediaStore()
-    there = {one.item.id for one in _stored(out) if one.item}  # of a run that was killed
+    there = {_lesson(one) for one in _stored(out)}  # of a run that was killed
     most = checkpoint.budget.picture_tokens
     with counter("items") as step, tempfile.TemporaryDirectory(prefix="r4-") as logs:
         for number, item in enumerate(items):
-            for tokens in sizes if item.id not in there else ():
+            for tokens in sizes:
+                if (item.id, tokens) in there:
+                    continue
                 scene = Scene(item, checkpoint.profile, Random(0))
                 graph = create(
                     Teacher(model=model, plan=Dictation(plan, scene)),
@@ -86,7 +89,16 @@ def teach(
 
 
 def _stored(out: EpisodeStore) -> list[Stored]:
-    return list(out.select(stage=[STAGE])) if out.folder.exists() else []
+    try:
+        return list(out.select(stage=[STAGE]))
+    except MissingError:  # nothing was ever added
+        return []
+
+
+def _lesson(stored: Stored) -> tuple[str, int]:
+    """Of which item, and with which size of the overview's pictures."""
+    assert stored.item is not None
+    return stored.item.id, stored.episode.header["budget"]["overview_tokens"]
 
 
 if __name__ == "__main__":

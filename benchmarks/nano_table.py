@@ -1,16 +1,17 @@
 """The nano policy's table: does looking again help, what does each stage add, and is it the looking?
 
-    python benchmarks/nano_table.py SCHOOL RUN SINGLE FORM --n 500 --seed 71 --out nano/table
+    python benchmarks/nano_table.py SCHOOL RUN SINGLE FORM --n 500 --seed 72 --out nano/table
 
-SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run, whose last
-stage is the policy that ships. SINGLE, FORM: checkpoints of nano_single.yaml and nano_form.yaml. Rows:
+SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run. SINGLE, FORM:
+checkpoints of nano_single.yaml and nano_form.yaml. --of NAME: the policy that the controls are of, `school`
+or a stage; else the last stage. Rows:
 
     single pass                     SINGLE, taught after the same school to answer at once, on the overview
     single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at
-                                    least as many image tokens as the shipped policy used on the question
+                                    least as many image tokens as that policy used on the question
     school, drp-sft, rl-d, …        rumination after each stage
-    random crop, blank crop         the shipped policy; what it asks for is shown elsewhere, or blank
-    no tool                         the shipped policy, its calls refused
+    random crop, blank crop         that policy; what it asks for is shown elsewhere, or blank
+    no tool                         that policy, its calls refused
     form alone                      FORM, which had the same SFT on the same episodes, without school
 
 Promises: each row is real vLLM through the product's graph, on the same questions, by `r4 eval` (equal
@@ -42,22 +43,20 @@ SIZES = (15, 24, 45)  # image tokens of a picture of the overview that SINGLE is
 
 
 class Row(NamedTuple):
-    """A checkpoint, what else is said to `r4 eval`, and a folder that may have the results already: what
-    `r4 train` asks after a stage are the same questions."""
+    """A checkpoint, and what else is said to `r4 eval`."""
 
     checkpoint: Path
     more: Sequence[str] = ()
-    folder: Path | None = None
 
 
 def main() -> None:
     given = _arguments()
-    rows, last = _rows(given)
+    rows, of = _rows(given)
     print(f"{machine()}; {given.n} questions of world {given.seed}", flush=True)
     told = {name: _eval(given, name, row) for name, row in rows.items()}
     one, equal = "single pass", "single pass at equal pixels"
     table = {name: _cell(figures) for name, figures in told.items()}
-    ruminated = Results.read(Path(told[last]["results"]))
+    ruminated = Results.read(Path(told[of]["results"]))
     table = {one: table.pop(one), equal: _equal(given, equal, ruminated)} | table
     print(f"\n{'':30} exact match, %          ANLS   n")
     for name, cell in table.items():
@@ -72,37 +71,36 @@ def _arguments() -> argparse.Namespace:
     for name in ("school", "run", "single", "form"):
         made.add_argument(name, type=Path)
     made.add_argument("--n", type=int, default=500)
-    made.add_argument("--seed", type=int, default=71)
+    made.add_argument("--seed", type=int, default=72)
     made.add_argument("--out", type=Path, default=Path("nano/table"), help="folder of results")
+    made.add_argument("--of", help="the policy that the controls are of (default: the last stage)")
     return made.parse_args()
 
 
 def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
-    """The rows, and the name of the last stage. Exits where a checkpoint has another budget."""
-    stages = {path.parent.name[3:]: path for path in sorted(given.run.glob("[0-9][0-9]-*/checkpoint"))}
-    if not stages:
-        sys.exit(f"{given.run}: no stage has ended there; run `r4 train` first")
-    last = list(stages)[-1]
+    """The rows, and the name of the policy that controls are of. Exits where a checkpoint has another
+    budget."""
+    found = {path.parent.name[3:]: path for path in sorted(given.run.glob("[0-9][0-9]-*/checkpoint"))}
+    stages = {"school": given.school, **found}
+    of = given.of or list(stages)[-1]
+    if of not in stages:
+        sys.exit(f"--of {of}: there are {', '.join(stages)}")
     rows: dict[str, Row] = {
         "single pass": Row(given.single, ["--single-pass"]),
-        "school": Row(given.school, folder=given.run / "00-start" / "evaluation"),
-        **{name: Row(path, folder=path.parent / "evaluation") for name, path in stages.items()},
-        **{control: Row(stages[last], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
+        **{name: Row(path) for name, path in stages.items()},
+        **{control: Row(stages[of], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
         "form alone": Row(given.form),
     }
-    budget = Checkpoint.load(str(stages[last])).budget
+    budget = Checkpoint.load(str(stages[of])).budget
     for checkpoint, *_ in rows.values():
         if Checkpoint.load(str(checkpoint)).budget != budget:
-            sys.exit(
-                f"{checkpoint}: its budget is not that of {stages[last]}; the rows could not be compared"
-            )
-    return rows, last
+            sys.exit(f"{checkpoint}: its budget is not that of {stages[of]}; the rows could not be compared")
+    return rows, of
 
 
 def _eval(given: argparse.Namespace, name: str, row: Row) -> dict[str, Any]:
     """What `r4 eval --json` says."""
-    folder = row.folder or _folder(given, name, row.checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(given, name, row.checkpoint)
     asked = f"eval textworld --level 0 --n {given.n} --seed {given.seed} --engine vllm --workers 8"
     said = [sys.executable, "-m", "r4agent", *asked.split(), "--model", str(row.checkpoint), *row.more]
     said += ["--model-arg", f"max_tokens={MOST}", "--out", str(folder), "--resume", "--json"]

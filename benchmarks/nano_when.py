@@ -1,24 +1,28 @@
 """Does GRPO teach when to look, and what does the curiosity reward add?
 
-    python benchmarks/nano_when.py nano/school/checkpoint nano/data nano/world --out nano/when
+    python benchmarks/nano_when.py nano/school/checkpoint nano/world/colour.jsonl --out nano/when
 
 The questions are of clips of level 0, by colour, with answers of one to four characters. Half of the clips
 are shown from afar, as they are: no sign can be read in the overview. Half are shown from near: their signs
 fill the frame and can be read at once. A policy is taught to look at one question in five, near or far, and
 else to answer at once if near, and to give up if far. From there it goes on in three ways: by GRPO, paid for
-answer and format; by GRPO with the curiosity reward (R_cur) besides; by as many seconds of the same SFT.
+answer and format; by GRPO with the curiosity reward (R_cur) besides; by more SFT on the same lessons, for as
+many seconds as the first of these took.
 
 Promises: all begin with the same weights and are asked the same held-out questions by real vLLM, greedily.
-Killed and run again, it goes on. The last line is JSON: {name: {far | near: {exact_match, ci95, looked, n},
-sampled: {first, last}}}. looked is the share that was shown more than the overview; sampled are means over
-the first and last three steps of GRPO's own rollouts.
+Killed and run again, it goes on. The last line is JSON: {name: {seconds, far | near: {exact_match, ci95,
+looked, n}, sampled: {first, last}}}. seconds are of training steps with their rollouts; looked is the share
+that was shown more than the overview; sampled are means over the first and last three steps of GRPO's own
+rollouts.
 Does not: search for constants. R_cur has Pixel Reasoner's, but that two calls are free: a sign needs two.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +30,22 @@ from nano_instead import FEW, seconds, tools
 from nano_single import at_once, teach
 
 from r4agent.episode import Episode
-from r4agent.evaluation import Questions, Subject, evaluate, of_textworld
+from r4agent.evaluation import Questions, of_textworld
 from r4agent.evaluation.questions import media_of
 from r4agent.evaluation.statistics import mean
 from r4agent.evaluation.subject import machine
 from r4agent.graphs import create_rumination_graph
 from r4agent.item import Item, Span, read_items, write_items
 from r4agent.media.store import home
-from r4agent.policy.chat import ChatR4
 from r4agent.progress import counter
 from r4agent.textworld.level0 import Board, boards, level0
-from r4agent.textworld.world import Clip, Ink, Paint
+from r4agent.textworld.world import Clip, Ink, Paint, Shape
 from r4agent.textworld.writer import digest, write
 from r4agent.training import recorder
-from r4agent.training.curriculum import Asked, Curriculum, Grpo, Kept, Sft
+from r4agent.training.curriculum import Asked, Curriculum, Evaluation, Grpo, Kept, Sft
 from r4agent.training.looks import looks
 from r4agent.training.nano.student import BUDGET
+from r4agent.training.outcomes import evaluated
 from r4agent.training.scene import Scene
 from r4agent.training.stages import run
 from r4agent.training.store import EpisodeStore
@@ -68,14 +72,14 @@ def main() -> None:
     assert isinstance(sft, Sft)
     assert isinstance(grpo, Grpo)
     clips = given.out.absolute() / "clips"
-    items = _short(read_items(given.world / "colour.jsonl"))
+    items = _short(read_items(given.questions))
     lessons, asked = items[: given.lessons], items[given.lessons : given.lessons + given.asked]
     _teach(given, [_clip(item, number % 2, clips) for number, item in enumerate(lessons)])
     write_items(
         given.out / "asked.jsonl", [_clip(item, number % 2, clips) for number, item in enumerate(asked)]
     )
     few = sft.settings | {"max_steps": given.sft, "learning_rate": RATE}
-    kept = Kept(episodes=given.out / "lessons")
+    kept = Kept(episodes=given.out / "lessons", status=("answered", "refused"))
     taught = sft.model_copy(update={"name": "taught", "data": kept, "settings": few})
     start = _trained(given, nano, given.checkpoint, taught)
     found = {"taught": start}
@@ -87,19 +91,15 @@ def main() -> None:
     steps = round(seconds(_lines(given, "grpo")) / (seconds(_lines(given, "taught")) / given.sft))
     longer = taught.model_copy(update={"name": "more-sft", "settings": few | {"max_steps": steps}})
     found["more-sft"] = _trained(given, nano.model_copy(update={"seed": nano.seed + 1}), start, longer)
-    held_out = _held_out(given.n, clips)
-    told = {name: _told(held_out, checkpoint, given.out / name) for name, checkpoint in found.items()}
-    for name in REWARDS:
-        lines = _lines(given, name)
-        told[name]["sampled"] = {"first": tools(lines[:FEW]), "last": tools(lines[-FEW:])}
-    print(json.dumps({"machine": machine(), "sft steps": steps, **told}))
+    write_items(given.out / "held-out.jsonl", _held_out(given.n, clips))
+    told = {name: _told(given, nano, name, checkpoint) for name, checkpoint in found.items()}
+    print(json.dumps({"machine": machine(), **told}))
 
 
 def _arguments() -> argparse.Namespace:
     made = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     made.add_argument("checkpoint", help="out of school")
-    made.add_argument("episodes", type=Path, help="a store of trajectories of the kind `closer`")
-    made.add_argument("world", type=Path, help="a folder with clips and colour.jsonl")
+    made.add_argument("questions", type=Path, help="by colour, that may be taught on")
     made.add_argument("--curriculum", default="examples/curricula/nano.yaml", help="whose settings hold")
     made.add_argument("--out", type=Path, default=Path("nano/when"))
     made.add_argument("--lessons", type=int, default=400)
@@ -114,10 +114,10 @@ def _short(items: Iterator[Item]) -> list[Item]:
     return [item for item in items if len(item.answers[0]) <= SHORT]
 
 
-def _held_out(n: int, clips: Path) -> Questions:
+def _held_out(n: int, clips: Path) -> list[Item]:
     """Each of another clip."""
     asked = _short(item for item in of_textworld(0, 4 * n, SEED).items if "colour" in item.meta)[:n]
-    return Questions("near and far", tuple(_clip(item, at % 2, clips) for at, item in enumerate(asked)), SEED)
+    return [_clip(item, at % 2, clips) for at, item in enumerate(asked)]
 
 
 def _clip(item: Item, near: int, folder: Path) -> Item:
@@ -131,19 +131,25 @@ def _clip(item: Item, near: int, folder: Path) -> Item:
     if not media.is_file():
         write(clip, media)
     [board] = [one for one in boards(clip) if clip.texts[one.ink.text].role == item.meta["colour"]]
-    [span] = item.evidence
+    first, stop = (at / clip.fps for at in (board.shape.first, board.shape.stop))
     changes = {
         "id": f"{item.id}-near",
         "media": str(media),
-        "evidence": (Span(start=span.start, end=span.end, box=board.ink.box),),
+        "evidence": (Span(start=first, end=stop, box=board.ink.box),),
         "meta": {"kind": NEAR, "colour": item.meta["colour"], "panel": list(board.shape.box)},
     }
     return item.model_copy(update=changes)
 
 
 def _near(clip: Clip) -> Clip:
-    """The same signs at the same times, each as large as the frame, without labels and backdrops' change."""
-    signs = [paint for board in boards(clip) for paint in _enlarged(clip, board)]
+    """The same signs one after another, each as large as the frame, without labels."""
+    shown = list(boards(clip))
+    stops = [min(one.shape.stop, then.shape.first) for one, then in pairwise(shown)]
+    signs = [
+        replace(paint, stop=stop)
+        for board, stop in zip(shown, [*stops, shown[-1].shape.stop], strict=True)
+        for paint in _enlarged(clip, board)
+    ]
     return replace(clip, id=f"{clip.id}-near", paints=(*_backdrops(clip), *signs))
 
 
@@ -152,7 +158,7 @@ def _backdrops(clip: Clip) -> Iterator[Paint]:
     return (paint for paint in clip.paints if id(paint) not in drawn)
 
 
-def _enlarged(clip: Clip, board: Board) -> tuple[Paint, Ink]:
+def _enlarged(clip: Clip, board: Board) -> tuple[Shape, Ink]:
     width, height, ink = clip.size.width, clip.size.height, board.ink
     x0, y0, x1, y1 = ink.box
     size = int(ink.size * min(WIDE * width / (x1 - x0), HIGH * height / (y1 - y0)))
@@ -172,6 +178,9 @@ def _teach(given: argparse.Namespace, items: list[Item]) -> None:
     far = [item for item in rest if item.meta["kind"] == FAR]
     teach(near, given.checkpoint, store, sizes, create_rumination_graph, at_once)
     teach(far, given.checkpoint, store, sizes, create_rumination_graph, _given_up)
+    there = sorted(one.item.id for one in store.select() if one.item)
+    if there != sorted(item.id for item in items):
+        sys.exit(f"{store.folder}: its lessons are not those of this run; delete it, or give another --out")
 
 
 def _given_up(scene: Scene) -> Iterator[str]:
@@ -190,17 +199,26 @@ def _lines(given: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     return recorder.read(given.out / name / f"01-{name}" / "metrics.jsonl")
 
 
-def _told(asked: Questions, checkpoint: str, out: Path) -> dict[str, Any]:
-    subject = Subject(ChatR4(model=checkpoint, engine="vllm", max_tokens=MOST))
-    with counter(f"questions after {out.name}") as step:
-        done = evaluate(asked, subject, out=out, resume=True, workers=8, progress=step)
-    told: dict[str, Any] = {}
+def _told(given: argparse.Namespace, nano: Curriculum, name: str, checkpoint: str) -> dict[str, Any]:
+    """What came of one of them."""
+    lines, root = _lines(given, name), (home() / "clips",)
+    asked = Evaluation(
+        questions=str(given.out / "held-out.jsonl"), root=root, engine="vllm", max_tokens=MOST, workers=8
+    )
+    done = evaluated(
+        nano.model_copy(update={"evaluation": asked}), checkpoint, Path(checkpoint).parent, counter
+    )
+    if done is None or not done.finished:
+        sys.exit(f"{name}: questions failed; {done and done.path} says why")
+    told: dict[str, Any] = {"seconds": round(seconds(lines))}
     for kind in (FAR, NEAR):
         rows = [row for row in done.scored if row.category == kind]
         value, *ci95 = mean([row.scores["exact_match"] or 0 for row in rows])[:3]
         looked = [any(look.done for look in looks(Episode.read(row.episode))) for row in rows]
         told[kind] = {"exact_match": value, "ci95": ci95, "looked": sum(looked) / len(rows), "n": len(rows)}
-    print(f"{out.name}: {told}", flush=True)
+    if name in REWARDS:
+        told["sampled"] = {"first": tools(lines[:FEW]), "last": tools(lines[-FEW:])}
+    print(f"{name}: {told}", flush=True)
     return told
 
 

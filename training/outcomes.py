@@ -39,7 +39,7 @@ def evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) ->
     done = folder / "evaluation" / "done"
     said = json.dumps(asked.model_dump() | {"budget": budget.model_dump()})
     if done.exists() and done.read_text() == said:
-        return latest(folder)
+        return _latest(folder)
     with closing(open_engine(asked.engine, model, base_url=None, api_key=None)) as engine:
         policy = ChatR4(model=model, engine=engine, max_tokens=asked.max_tokens)
         subject = Subject(policy, budget=budget)
@@ -75,12 +75,11 @@ def _trained(folder: Path, name: str) -> Trained:
         name=name,
         folder=folder,
         lines=tuple(recorder.read(folder / "metrics.jsonl")),
-        results=latest(folder),
+        results=_latest(folder),
         config=json.loads(note.read_text()) if note.exists() else {},
     )
 
 
-def latest(folder: Path) -> Results | None:
-    """Of a stage's folder, the newest evaluation; None if there is none."""
+def _latest(folder: Path) -> Results | None:
     files = sorted((folder / "evaluation").glob("*.jsonl"))
     return Results.read(files[-1]) if files else None

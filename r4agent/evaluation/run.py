@@ -55,10 +55,12 @@ def evaluate(
     subject, folder = subject or Subject(), Path(out) if out is not None else home() / "results"
     if workers < 1:
         raise UsageError(f"workers {workers}: must be 1 or more")
+    if budgets is not None and subject.control == "equal-pixels":
+        raise UsageError("budgets: the control equal-pixels has its own; leave out one of the two")
     header = _header(questions, subject, workers)
     if budgets is not None:
         header["config"]["budgets"] = _digest(budgets)
-    elif subject.control == "equal-pixels":
+    if subject.control == "equal-pixels":
         baseline = _baseline(questions, subject.rumination, folder, workers, progress)
         header["config"]["baseline"] = baseline.path.name  # a resumed run must not mix the costs of two
         budgets = {row.id: equal_pixels(row, subject.budget, subject.speaks) for row in baseline.rows}

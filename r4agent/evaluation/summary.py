@@ -105,7 +105,7 @@ Pair = tuple[Row, Row]
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, list[Any]]:
     """Entries of two headers that decide figures and are not the same: budget, versions, machine, …"""
     one, other = ({**header, **header["config"]} for header in (a, b))
-    names = ("model", "budget", "profile", "reader", "versions", "machine", "workers")
+    names = ("model", "budget", "budgets", "profile", "reader", "versions", "machine", "workers")
     pairs = ((name, one.get(name), other.get(name)) for name in names)
     return {name: [left, right] for name, left, right in pairs if left != right}
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from r4agent import Budget, Episode, MissingError, RunError, ScriptedPolicy, UsageError
-from r4agent.evaluation import Questions, Results, Subject, evaluate, summary
+from r4agent.evaluation import Questions, Results, Subject, compare, evaluate, summary
 from r4agent.evaluation import run as module
 from r4agent.evaluation.subject import equal_pixels
 from r4agent.geometry import QWEN2_5_VL
@@ -193,6 +193,9 @@ def test_a_question_may_have_a_budget_of_its_own(signs: Questions) -> None:
     assert again.path == results.path
     others = evaluate(signs, scripted(NOT_FOUND), budgets={dear: Budget(overview_images=5)}, resume=True)
     assert others.path != results.path
+    assert "budgets" in compare(results, others)["differs"]
+    with pytest.raises(UsageError, match="leave out one"):
+        evaluate(signs, Subject(policy=ScriptedPolicy(replies=[]), control="equal-pixels"), budgets=budgets)
 
 
 def test_equal_pixels_adds_frames_where_the_source_has_no_more_pixels(signs: Questions) -> None:

@@ -1,6 +1,6 @@
 """Put a checkpoint into the package, as the policy `nano`.
 
-    python -m r4agent.training.nano.ship nano/run/04-rl-c/checkpoint r4agent/policy/nano/checkpoint
+    python -m r4agent.training.nano.ship nano/school/checkpoint r4agent/policy/nano/checkpoint
 
 Promises: weights rounded to bfloat16, which halves them; engines compute in float32, as the config says. The
 other files are those of the checkpoint. SHA256SUMS comes last, and `nano_checkpoint` accepts nothing else.

@@ -128,12 +128,13 @@ def test_turns() -> None:
     from r4agent.training.nano.school import task_of
 
     def turns(rank: int, world: int, share: float) -> list[str]:
-        return [task_of(rank, world, step, share) for step in range(8)]
+        return [task_of(rank, world, step, share) for step in range(12)]
 
-    assert turns(0, 2, 0.1) == 8 * ["read alone"]
-    assert turns(1, 2, 0.1) == 4 * ["bind", "locate"]
-    assert turns(0, 2, 0.5) == 4 * ["read", "read alone"]
-    late = ["bind", "whole", "locate", "whole", "scan", "whole", "corner", "whole"]
+    assert turns(0, 2, 0.1) == 12 * ["read alone"]
+    assert turns(1, 2, 0.1) == 6 * ["bind", "locate"]
+    assert turns(0, 2, 0.5) == 6 * ["read", "read alone"]
+    parts = ("bind", "locate", "scan", "corner")
+    late = [task for part in parts for task in (part, "whole", "whole")]
     assert turns(1, 2, 0.5) == turns(3, 4, 0.5) == late
-    alone = [task_of(0, 1, step, 0.5) for step in range(16)]
+    alone = [task_of(0, 1, step, 0.5) for step in range(24)]
     assert set(alone) == {"read", "read alone", *late}
