@@ -16,7 +16,6 @@ from random import Random
 
 from r4agent import Budget, Episode, MediaStore
 from r4agent.engines import Checkpoint
-from r4agent.errors import MissingError
 from r4agent.evaluation import of_file
 from r4agent.evaluation.questions import media_of
 from r4agent.graphs import create_single_pass_graph
@@ -28,6 +27,7 @@ from r4agent.training.plans import Dictation
 from r4agent.training.scene import Scene
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
+from r4agent.training.trajectories import stored_as
 
 STAGE = "single"
 
@@ -58,7 +58,7 @@ def main() -> None:
 def teach(items: Sequence[Item], model: str, out: EpisodeStore, sizes: Sequence[int]) -> None:
     """A lesson of each item with each size of the overview's pictures, in image tokens."""
     checkpoint, pictures = Checkpoint.load(model), MediaStore()
-    there = {_lesson(one) for one in _stored(out)}  # of a run that was killed
+    there = {_lesson(one) for one in stored_as(out, STAGE)}  # of a run that was killed
     most = checkpoint.budget.picture_tokens
     with counter("items") as step, tempfile.TemporaryDirectory(prefix="r4-") as logs:
         for number, item in enumerate(items):
@@ -77,13 +77,6 @@ def teach(items: Sequence[Item], model: str, out: EpisodeStore, sizes: Sequence[
                 done = graph.invoke({"media": media_of(item, home() / "clips"), "question": item.question})
                 out.add(Episode.read(done["episode"]), stage=STAGE, item=item)
             step(number + 1, len(items))
-
-
-def _stored(out: EpisodeStore) -> list[Stored]:
-    try:
-        return list(out.select(stage=[STAGE]))
-    except MissingError:  # nothing was ever added
-        return []
 
 
 def _lesson(stored: Stored) -> tuple[str, int]:

@@ -81,6 +81,8 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
     """The rows, and the name of the policy that controls are of. Exits where a checkpoint has another
     budget."""
     found = {path.parent.name[3:]: path for path in sorted(given.run.glob("[0-9][0-9]-*/checkpoint"))}
+    if not found:
+        sys.exit(f"{given.run}: no stage has ended there; run `r4 train` first")
     stages = {"school": given.school, **found}
     of = given.of or list(stages)[-1]
     if of not in stages:
@@ -92,9 +94,11 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
         "form alone": Row(given.form),
     }
     budget = Checkpoint.load(str(stages[of])).budget
-    for checkpoint, *_ in rows.values():
-        if Checkpoint.load(str(checkpoint)).budget != budget:
-            sys.exit(f"{checkpoint}: its budget is not that of {stages[of]}; the rows could not be compared")
+    for row in rows.values():
+        if Checkpoint.load(str(row.checkpoint)).budget != budget:
+            sys.exit(
+                f"{row.checkpoint}: its budget is not that of {stages[of]}; the rows could not be compared"
+            )
     return rows, of
 
 

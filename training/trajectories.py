@@ -64,7 +64,7 @@ def trajectories(
     with items done and in all."""
     desk = _Desk(model, out, kind, budget or Checkpoint.load(model).budget, store or MediaStore())
     made = Made()
-    there = {stored.item.id for stored in _stored(out, kind) if stored.item}
+    there = {stored.item.id for stored in stored_as(out, kind) if stored.item}
     for item in questions.items:
         if progress:
             progress(made.items, len(questions.items))
@@ -78,10 +78,10 @@ def trajectories(
     return made
 
 
-def _stored(out: EpisodeStore, kind: Kind) -> Iterator[Stored]:
-    """What a store has of a kind."""
+def stored_as(out: EpisodeStore, stage: str) -> Iterator[Stored]:
+    """What a store has that was made for a stage; nothing where there is no store yet."""
     try:
-        return out.select(stage=[kind])
+        return out.select(stage=[stage])
     except MissingError:  # nothing was ever added
         return iter(())
 

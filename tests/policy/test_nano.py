@@ -63,8 +63,8 @@ def test_it_answers_by_looking_on_transformers(own_home: Path) -> None:
     needs("transformers")
     results = evaluate(QUESTIONS, Subject("nano"), out=own_home / "results")
     assert right(results) >= RIGHT
-    few = of_textworld(0, 4, 906)
-    assert right(evaluate(few, Subject("nano", control="blank-crop"), out=own_home / "results")) <= 1
+    looked = evaluate(QUESTIONS, Subject("nano", control="blank-crop"), out=own_home / "results")
+    assert right(looked) <= 2
 
 
 @pytest.mark.slow

@@ -133,8 +133,8 @@ def test_turns() -> None:
     assert turns(0, 2, 0.1) == 12 * ["read alone"]
     assert turns(1, 2, 0.1) == 6 * ["bind", "locate"]
     assert turns(0, 2, 0.5) == 6 * ["read", "read alone"]
-    parts = ("bind", "locate", "scan", "corner")
-    late = [task for part in parts for task in (part, "whole", "whole")]
+    late = ["bind", "whole", "whole", "locate", "whole", "whole"]
+    late += ["scan", "whole", "whole", "corner", "whole", "whole"]
     assert turns(1, 2, 0.5) == turns(3, 4, 0.5) == late
     alone = [task_of(0, 1, step, 0.5) for step in range(24)]
     assert set(alone) == {"read", "read alone", *late}
