@@ -37,7 +37,7 @@ def at_once(scene: Scene) -> Iterator[str]:
     text = plain(scene.item.answers[0])
     cite = {"view": picture.name, "box": scene.written(scene.text(picture), picture.view)}
     said = f"<evidence>{json.dumps(cite)}</evidence><answer>{text}</answer>"
-    yield f"<think>{picture.name} shows it: {text}.</think>\n{said}"
+    yield f"<think>Wanted: {scene.key}. {picture.name} shows it: {text}.</think>\n{said}"
 
 
 def main() -> None:

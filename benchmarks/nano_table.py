@@ -4,7 +4,7 @@
 
 SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run. SINGLE, FORM:
 checkpoints of nano_single.yaml and nano_form.yaml. --of NAME: the policy that the controls are of, `school`
-or a stage; else the last stage. Rows:
+or a stage; else the last stage. --rows NAMES: only these, and that policy. Rows:
 
     single pass                     SINGLE, taught after the same school to answer at once, on the overview
     single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at
@@ -37,6 +37,7 @@ from r4agent.evaluation.subject import Subject, machine
 from r4agent.geometry import QWEN2_5_VL, Size
 from r4agent.policy.chat import ChatR4
 
+SINGLE, EQUAL = "single pass", "single pass at equal pixels"
 CONTROLS = ("random crop", "blank crop", "no tool")
 MOST = 150  # tokens of a reply
 SIZES = (15, 24, 45)  # image tokens of a picture of the overview that SINGLE is taught with
@@ -54,10 +55,9 @@ def main() -> None:
     rows, of = _rows(given)
     print(f"{machine()}; {given.n} questions of world {given.seed}", flush=True)
     told = {name: _eval(given, name, row) for name, row in rows.items()}
-    one, equal = "single pass", "single pass at equal pixels"
     table = {name: _cell(figures) for name, figures in told.items()}
-    ruminated = Results.read(Path(told[of]["results"]))
-    table = {one: table.pop(one), equal: _equal(given, equal, ruminated)} | table
+    if EQUAL in given.rows:
+        table[EQUAL] = _equal(given, Results.read(Path(told[of]["results"])))
     print(f"\n{'':30} exact match, %          ANLS   n")
     for name, cell in table.items():
         low, high = (100 * v for v in cell["ci95"])
@@ -73,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     made.add_argument("--n", type=int, default=500)
     made.add_argument("--seed", type=int, default=72)
     made.add_argument("--out", type=Path, default=Path("nano/table"), help="folder of results")
+    made.add_argument("--rows", nargs="+", help="their names (default: all)")
     made.add_argument("--of", help="the policy that the controls are of (default: the last stage)")
     return made.parse_args()
 
@@ -88,11 +89,15 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
     if of not in stages:
         sys.exit(f"--of {of}: there are {', '.join(stages)}")
     rows: dict[str, Row] = {
-        "single pass": Row(given.single, ["--single-pass"]),
+        SINGLE: Row(given.single, ["--single-pass"]),
         **{name: Row(path) for name, path in stages.items()},
         **{control: Row(stages[of], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
         "form alone": Row(given.form),
     }
+    given.rows = given.rows or [*rows, EQUAL]
+    if unknown := sorted({*given.rows} - {*rows, EQUAL}):
+        sys.exit(f"--rows {', '.join(unknown)}: there are {', '.join([*rows, EQUAL])}")
+    rows = {name: row for name, row in rows.items() if name in (of, *given.rows)}
     budget = Checkpoint.load(str(stages[of])).budget
     for row in rows.values():
         if Checkpoint.load(str(row.checkpoint)).budget != budget:
@@ -130,17 +135,17 @@ def _folder(given: argparse.Namespace, name: str, checkpoint: Path) -> Path:
     return folder
 
 
-def _equal(given: argparse.Namespace, name: str, ruminated: Results) -> dict[str, Any]:
+def _equal(given: argparse.Namespace, ruminated: Results) -> dict[str, Any]:
     """SINGLE, with at least as many image tokens as the ruminating policy used on each question."""
     subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), single_pass=True)
     questions = of_textworld(0, given.n, given.seed)
     budgets = {row.id: _as_large(subject.budget, int(row.cost["image_tokens"])) for row in ruminated.scored}
-    folder = _folder(given, name, given.single)
+    folder = _folder(given, EQUAL, given.single)
     done = evaluate(questions, subject, out=folder, resume=True, workers=8, budgets=budgets)
     if not done.finished:
-        sys.exit(f"{name}: questions failed; {done.path} says why")
+        sys.exit(f"{EQUAL}: questions failed; {done.path} says why")
     told = summary(done)
-    print(f"{name}: {_cell(told)}", flush=True)
+    print(f"{EQUAL}: {_cell(told)}", flush=True)
     return _cell(told)
 
 

@@ -104,6 +104,9 @@ def _trajectories(made: argparse.ArgumentParser) -> None:
         required=True,
         help="one kind of operation an episode; several; small steps from board to text; board after board",
     )
+    made.add_argument(
+        "--slips", type=float, default=0.0, metavar="P", help="the chance that a reply goes wrong first"
+    )
     made.add_argument("--model", required=True, metavar="PATH|ID", help="the student: a Qwen-VL checkpoint")
     made.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of an episode store")
     _budget(made)

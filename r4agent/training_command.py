@@ -35,6 +35,7 @@ def trajectories(options: argparse.Namespace) -> int:
             options.model,
             EpisodeStore(options.out),
             options.kind,
+            slips=options.slips,
             seed=options.seed,
             budget=budget,
             progress=step,

@@ -19,12 +19,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -115,6 +115,14 @@ class Sft(_Stage):
     train_on: Literal["all", "led"] = "all"
 
 
+def _as_the_command_has_it(budget: Any) -> Any:
+    return Budget.parse(budget.replace(" ", "").split(",")) if isinstance(budget, str) else budget
+
+
+Written = Annotated[Budget, BeforeValidator(_as_the_command_has_it)]
+"""A budget as a file has it: a mapping, or as `r4 ask` takes it."""
+
+
 def _kind(data: Any) -> str:
     """Which of two forms data has, so that an error is told for that one."""
     episodes = isinstance(data, Kept) or (isinstance(data, Mapping) and "episodes" in data)
@@ -123,8 +131,8 @@ def _kind(data: Any) -> str:
 
 class Grpo(_Stage):
     """A stage of GRPO: on questions, with an engine that answers them, or on logged episodes, replayed.
-    rewards: see `r4agent.training.scoring`. max_tokens: of a reply. engine_args, mask_cut: see
-    `r4agent.training.grpo`."""
+    rewards: see `r4agent.training.scoring`. budget: of a rollout, where it differs from the curriculum's.
+    max_tokens: of a reply. engine_args, mask_cut: see `r4agent.training.grpo`."""
 
     trainer: Literal["grpo"]
     data: Annotated[
@@ -133,6 +141,7 @@ class Grpo(_Stage):
     engine: Literal["transformers", "vllm", "replay"] = "transformers"
     engine_args: dict[str, Any] = {}
     rewards: dict[str, Any]
+    budget: Written = Budget()
     mask_cut: bool = True
     max_tokens: int = Field(default=1024, ge=1)
 
@@ -140,6 +149,8 @@ class Grpo(_Stage):
     def _engine_and_data(self) -> Self:
         if (self.engine == "replay") != isinstance(self.data, Kept):
             raise ValueError(f"engine {self.engine!r}: replay goes with episodes, the others with questions")
+        if self.engine == "replay" and self.budget.model_fields_set:
+            raise ValueError("budget: episodes that are replayed have cost what they cost; leave it out")
         return self
 
 
@@ -155,14 +166,9 @@ class Curriculum(_Strict):
     out: Path
     devices: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
-    budget: Budget = Budget()
+    budget: Written = Budget()
     evaluation: Evaluation | None = None
     stages: tuple[Stage, ...] = Field(min_length=1)
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _as_the_command_has_it(cls, budget: Any) -> Any:
-        return Budget.parse(budget.replace(" ", "").split(",")) if isinstance(budget, str) else budget
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -208,7 +214,8 @@ class Curriculum(_Strict):
             data = stage.data
             if isinstance(data, Asked):
                 data = data.model_copy(update={"n": self.devices})  # a group for each
-            return stage.model_copy(update={"settings": settings, "data": data, "max_tokens": 16})
+            cheap = {"data": data, "max_tokens": 16, "budget": Budget()}
+            return stage.model_copy(update={"settings": settings, **cheap})
 
         evaluation = self.evaluation and self.evaluation.model_copy(update={"n": 1, "max_tokens": 16})
         budget = self.budget.model_copy(update={"turns": 2})

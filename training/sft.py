@@ -26,6 +26,7 @@ from r4agent.training.checks import check, check_inputs
 from r4agent.training.collator import expanded, inputs, padded
 from r4agent.training.recorder import Progress, Recorder
 from r4agent.training.rows import Row, led
+from r4agent.training.slips import slips
 
 TrainOn = Literal["all", "led"]
 """Which replies are learnt: all, or those that led to the answer (`r4agent.training.rows.led`)."""
@@ -67,7 +68,8 @@ class Lesson:
     def of(cls, episode: Episode, train_on: TrainOn = "all") -> Self:
         """Raises what `Row.of` raises for an episode that can't be trained on."""
         row = Row.of(episode)
-        return cls(row, frozenset(led(episode) if train_on == "led" else set(row.turns) - {0}))
+        learnt = led(episode) if train_on == "led" else set(row.turns) - {0}
+        return cls(row, frozenset(learnt - slips(episode)))
 
 
 @dataclass(frozen=True, slots=True)

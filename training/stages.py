@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
 from r4agent.errors import UsageError, one_line
 from r4agent.evaluation import Results, summary
@@ -89,7 +90,7 @@ def _carried_out(curriculum: Curriculum, number: int, watch: Watch) -> Done:
     stage, folder = curriculum.stages[number - 1], curriculum.folder(number)
     checkpoint = folder / "checkpoint"
     start = _start(curriculum, number)
-    decides = stage.model_dump(mode="json") | {"model": start, **_shared(curriculum)}
+    decides = stage.model_dump(mode="json") | {"model": start, **_shared(curriculum, stage)}
     trained = checkpoint.is_dir()
     _note(folder, decides if trained else decides | _given(stage))  # new data is nothing to what is finished
     if not trained:
@@ -131,7 +132,7 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
                 start,
                 data.load().items,
                 store,
-                budget=curriculum.asked_with,
+                budget=_budget(curriculum, stage),
                 engine=stage.engine,
                 engine_args=stage.engine_args,
                 max_tokens=stage.max_tokens,
@@ -140,6 +141,11 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
                 mask_cut=stage.mask_cut,
                 **shared,
             )
+
+
+def _budget(curriculum: Curriculum, stage: Sft | Grpo) -> Budget:
+    """What a rollout of the stage may cost."""
+    return stage.budget.over(curriculum.asked_with) if isinstance(stage, Grpo) else curriculum.asked_with
 
 
 def _rewards(stage: Grpo, start: str, store: MediaStore) -> Rewards:
@@ -185,11 +191,11 @@ def _refuse_begun(curriculum: Curriculum, only: str | None) -> None:
             )
 
 
-def _shared(curriculum: Curriculum) -> dict[str, Any]:
+def _shared(curriculum: Curriculum, stage: Sft | Grpo) -> dict[str, Any]:
     """What of a curriculum decides each of its stages."""
     return {
         "seed": curriculum.seed,
-        "budget": curriculum.asked_with.model_dump(),
+        "budget": _budget(curriculum, stage).model_dump(),
         "devices": curriculum.devices,
     }
 

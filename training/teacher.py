@@ -23,6 +23,7 @@ from r4agent.engines.chatml import END
 from r4agent.policy.chat import ChatR4
 from r4agent.policy.turn import Turn
 from r4agent.training.rows import TEACHER
+from r4agent.training.slips import MARK, Slip
 
 Plan = Callable[[Sequence[BaseMessage]], str]
 """From the conversation so far to the next reply."""
@@ -43,10 +44,14 @@ class Teacher(ChatR4):
         **kwargs: Any,
     ) -> ChatResult:
         turn = Turn(self, messages, stop, kwargs)
-        said = [*self.get_token_ids(self.plan(messages)), self.checkpoint.token(END)]
+        text = self.plan(messages)
+        said = [*self.get_token_ids(text), self.checkpoint.token(END)]
         prompt = turn.chatml.expand(turn.ids, turn.pictures)
         sample = Sample(tuple(said), (0.0,) * len(said), "stop", tuple(prompt))
-        return ChatResult(generations=[ChatGeneration(message=turn.reply(sample))])
+        reply = turn.reply(sample)
+        if isinstance(text, Slip):
+            reply.response_metadata[MARK] = True
+        return ChatResult(generations=[ChatGeneration(message=reply)])
 
     async def _agenerate(
         self,

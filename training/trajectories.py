@@ -31,6 +31,7 @@ from r4agent.media.store import MediaStore, home
 from r4agent.training.looks import looks
 from r4agent.training.plans import PLANS, Dictation, Kind, Plan
 from r4agent.training.scene import Scene
+from r4agent.training.slips import slipping
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
 
@@ -54,15 +55,19 @@ def trajectories(
     out: EpisodeStore,
     kind: Kind,
     *,
+    slips: float = 0.0,
     seed: int = 0,
     budget: Budget | None = None,
     store: MediaStore | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Made:
     """One trajectory of each item, into `out`, as of the stage `kind`. model: the student's checkpoint, of
-    which only the tokenizer and the profile are used, and the budget where none is given. progress: called
-    with items done and in all."""
-    desk = _Desk(model, out, kind, budget or Checkpoint.load(model).budget, store or MediaStore())
+    which only the tokenizer and the profile are used, and the budget where none is given. slips: the chance
+    that a reply is said wrong first, and mended; see `r4agent.training.slips`. progress: called with items
+    done and in all."""
+    if not 0 <= slips < 1:
+        raise UsageError(f"slips {slips}: the chance that a reply goes wrong first, from 0 to less than 1")
+    desk = _Desk(model, out, kind, slips, budget or Checkpoint.load(model).budget, store or MediaStore())
     made = Made()
     there = {stored.item.id for stored in stored_as(out, kind) if stored.item}
     for item in questions.items:
@@ -93,6 +98,7 @@ class _Desk:
     model: str
     out: EpisodeStore
     kind: Kind
+    slips: float
     budget: Budget
     store: MediaStore
 
@@ -118,7 +124,7 @@ class _Desk:
     def _run(self, item: Item, plan: Plan, lot: Random, logs: Path) -> Episode:
         scene = Scene(item, Checkpoint.load(self.model).profile, lot)
         graph = create_rumination_graph(
-            Teacher(model=self.model, plan=Dictation(plan, scene)),
+            Teacher(model=self.model, plan=Dictation(slipping(plan, self.slips), scene)),
             budget=self.budget,
             store=self.store,
             episodes=logs,

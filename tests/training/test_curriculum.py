@@ -38,6 +38,16 @@ def test_stages_are_data(path: Path) -> None:
     assert first.data.which["exact"] is True
 
 
+def test_a_stage_s_rollouts_may_cost_less(path: Path) -> None:
+    path.write_text(GOOD.replace("rewards: {", 'budget: "turns=3", rewards: {'))
+    read = Curriculum.read(path)
+    stage = read.stages[1]
+    assert isinstance(stage, Grpo)
+    rolled = stage.budget.over(read.budget)
+    assert (rolled.turns, rolled.images) == (3, 8)
+    assert read.budget.turns == 4  # of evaluation
+
+
 def test_logged_episodes_are_replayed(path: Path) -> None:
     replayed = GOOD.replace(
         "{questions: textworld, level: 0, n: 2}, rewards", "{episodes: y}, engine: replay, rewards"
@@ -86,6 +96,12 @@ def test_the_command_s_words_come_first(path: Path) -> None:
             "accuracy: 1}, engine: replay",
             "stage b: engine 'replay': replay goes with episodes",
         ),
+        (
+            "{questions: textworld, level: 0, n: 2}, rewards: {accuracy: 1}",
+            "{episodes: y}, engine: replay, budget: {turns: 2}, rewards: {accuracy: 1}",
+            "stage b: budget: episodes that are replayed have cost what they cost; leave it out",
+        ),
+        ("accuracy: 1}", "accuracy: 1}, budget: {tuns: 2}", "stage b: budget.tuns: there is no such key"),
         (", rewards: {accuracy: 1}", "", "stage b: rewards: is missing"),
         ("data: {questions: textworld, level: 0, n: 2}", "data: 5", "stage b: data: .*dictionary.*, not 5"),
         ("data: {questions: textworld, level: 0, n: 2}", "data:", "stage b: data: .*dictionary.*, not None"),
@@ -144,6 +160,11 @@ def test_a_dry_run_is_one_short_step(path: Path) -> None:
     assert [stage.settings["max_steps"] for stage in dry.stages] == [1, 1]
     assert dry.evaluation is not None
     assert (dry.evaluation.n, dry.budget.turns) == (1, 2)
+    path.write_text(GOOD.replace("rewards: {", "budget: {turns: 9}, rewards: {"))
+    costly = Curriculum.read(path).dry().stages[1]
+    assert isinstance(costly, Grpo)
+    assert not costly.budget.model_fields_set
+    path.write_text(GOOD)
     several = Curriculum.read(path, devices=3).dry().stages[1]
     assert isinstance(several.data, Asked)
     assert several.data.n == 3  # else there is no group for each process

@@ -18,11 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from r4agent.engines import Checkpoint
+from r4agent.episode import Episode
 from r4agent.errors import UsageError
 from r4agent.geometry import Box, convert
 from r4agent.item import Item
 from r4agent.media.store import MediaStore
-from r4agent.media.view import Picture
+from r4agent.media.view import Picture, pictures_in
 from r4agent.textworld.level0 import Board
 from r4agent.textworld.writer import SEEDS_A_WORLD
 from r4agent.training.collator import expanded
@@ -31,6 +32,7 @@ from r4agent.training.nano.script import EDGES, Script, What
 from r4agent.training.nano.student import BUDGET
 from r4agent.training.rows import Row, replies
 from r4agent.training.scene import boards_of
+from r4agent.training.slips import slips
 from r4agent.training.store import EpisodeStore, Stored
 
 WORLDS = range(50, 60)
@@ -43,11 +45,14 @@ BOX, SHOWN, SAID, ENDS = '", "box": ', " shows it: ", "}</evidence><answer>", ("
 
 @dataclass(frozen=True)
 class Lesson:
-    """A taught episode. refs: of its pictures."""
+    """A taught episode. refs: of its pictures. search: whether labels were looked at, before the board and
+    the text. slipped: whether replies went wrong in it; it then lends no beginnings."""
 
     script: Script
     refs: tuple[str, ...]
     store: MediaStore
+    search: bool
+    slipped: bool
 
     @cached_property
     def pictures(self) -> list[np.ndarray]:
@@ -57,11 +62,6 @@ class Lesson:
     def until(self, number: int) -> Script:
         """What comes before picture `number`, none of which is learnt."""
         return self._cut(self.script.starts[number] - 1, number)
-
-    @property
-    def search(self) -> bool:
-        """Whether labels were looked at, before the board and the text."""
-        return len(self.refs) > self.overview + 2
 
     @property
     def overview(self) -> int:
@@ -106,7 +106,8 @@ def lessons(folder: str | Path, checkpoint: Checkpoint) -> Iterator[tuple[Stored
         if stored.item is not None and stored.item.meta.get("kind") in ("sign by colour", "sign by label"):
             _check(stored, stored.item)
             refs = tuple(picture.ref for picture in stored.episode.pictures)
-            yield stored, Lesson(taught(stored, stored.item, checkpoint), refs, pictures)
+            script, search = taught(stored, stored.item, checkpoint), stored.stage == "search"
+            yield stored, Lesson(script, refs, pictures, search, bool(slips(stored.episode)))
 
 
 def _check(stored: Stored, item: Item) -> None:
@@ -125,13 +126,15 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
     row = Row.of(stored.episode)
     whole = expanded(row, checkpoint)
     script = Script(checkpoint, ids=list(whole.ids), grids=[(g[1] // 2, g[2] // 2) for g in row.grids])
-    script.learnt = [at for at, turn in enumerate(whole.turns) if turn]
+    wrong = slips(stored.episode)
+    script.learnt = [at for at, turn in enumerate(whole.turns) if turn and turn not in wrong]
     places = [at for at, ident in enumerate(whole.ids) if ident == checkpoint.token("<|vision_start|>")]
     script.starts = [at + 1 for at in places]
     wanted = checkpoint.token(item.meta.get("colour") or item.meta["label"])
     script.wanted = next(at for at in script.learnt if script.ids[at] == wanted)
     drawn = boards_of(item) if item.meta["kind"] == "sign by label" else []
-    pictures, targets = list(stored.episode.pictures), _targets(stored, item, drawn)
+    pictures, asked = list(stored.episode.pictures), _asked(stored.episode, wrong)
+    targets = _targets(asked, item, drawn)
     boxes = [at for at in script.learnt if checkpoint.tokenizer.id_to_token(script.ids[at]) == BOX]
     for at, target in zip(boxes, targets, strict=True):
         seen = _cells(script, target.picture, pictures[target.picture], target.box)
@@ -139,7 +142,7 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
             script.looks[at + number] = target.what or edge, seen
             script.recalls[at + number] = at - 1  # the name of the picture that is zoomed into
     if drawn:
-        _labels(script, pictures, drawn, len(targets) - 3)
+        _labels(script, pictures, drawn, [look.brought for look in asked[:-2]])
     else:
         _name(script, pictures, targets[0], boxes[0])
     _letters(script, pictures[-1], targets[-1].box)
@@ -147,6 +150,29 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
     closer = script.starts[targets[-2].picture]  # from here on there is one sign to look at
     script.recalls = {at: word for at, word in sorted(script.recalls.items()) if at < closer}
     return script
+
+
+class _Asked(NamedTuple):
+    """A zoom, by the numbers of pictures: of which one, and what it brought."""
+
+    of: int
+    brought: int
+
+
+def _asked(episode: Episode, wrong: set[int]) -> list[_Asked]:
+    """The zooms of an episode, in order, but for those of replies with these numbers."""
+    named = {picture.name: number for number, picture in enumerate(episode.pictures)}
+    called = [
+        call
+        for number, reply in enumerate(replies(episode), start=1)
+        for call in reply["tool_calls"]
+        if number not in wrong
+    ]
+    brought = {line["tool_call_id"]: line["content"] for line in episode.history if line["role"] == "tool"}
+    shown = [next(iter(pictures_in([brought[call["id"]]]))).name for call in called]
+    return [
+        _Asked(named[call["args"]["view"]], named[name]) for call, name in zip(called, shown, strict=True)
+    ]
 
 
 class _Target(NamedTuple):
@@ -158,19 +184,14 @@ class _Target(NamedTuple):
     what: What | None = None
 
 
-def _targets(stored: Stored, item: Item, drawn: list[Board]) -> list[_Target]:
+def _targets(asked: list[_Asked], item: Item, drawn: list[Board]) -> list[_Target]:
     """Of each box that is said: of labels, the board, the text, and the text again, as evidence. drawn: the
     boards of the clip, where labels are looked at."""
-    pictures = stored.episode.pictures
-    named = {picture.name: number for number, picture in enumerate(pictures)}
-    called = [call for reply in replies(stored.episode) for call in reply["tool_calls"]]
-    *labels, board, text = [named[call["args"]["view"]] for call in called]
+    *labels, board, text = asked
     panel, place = Box(*item.meta["panel"]), item.evidence[0].source_box
     assert place is not None
-    found = [
-        _Target(number, Box(*one.shape.box), "other") for number, one in zip(labels, drawn, strict=False)
-    ]
-    return [*found, _Target(board, panel), _Target(text, place), _Target(len(pictures) - 1, place)]
+    found = [_Target(look.of, Box(*one.shape.box), "other") for look, one in zip(labels, drawn, strict=False)]
+    return [*found, _Target(board.of, panel), _Target(text.of, place), _Target(text.brought, place)]
 
 
 def _name(script: Script, pictures: list[Picture], board: _Target, before: int) -> None:
@@ -187,16 +208,15 @@ def _name(script: Script, pictures: list[Picture], board: _Target, before: int) 
     script.recalls |= dict.fromkeys(range(before, before + len(EDGES)), script.wanted)
 
 
-def _labels(script: Script, pictures: list[Picture], of: list[Board], many: int) -> None:
+def _labels(script: Script, pictures: list[Picture], of: list[Board], looked: list[int]) -> None:
     """A search: each label is read from its picture, and compared with the one that is wanted, which is said
-    again each time: a copy."""
+    again each time: a copy. looked: numbers of the pictures."""
     assert script.wanted is not None
-    first, wanted, own = len(pictures) - many - 2, script.wanted, script.ids[script.wanted]
+    wanted, own = script.wanted, script.ids[script.wanted]
     script.recalls[wanted - 1] = max(at for at in range(wanted) if script.ids[at] == own)
-    for number, board in enumerate(of[:many]):
+    for picture, board in zip(looked, of, strict=False):
         if board.label is None:
             continue
-        picture = first + number
         reply = next(at for at in script.learnt if at > script.starts[picture])
         at = reply + LETTER
         script.looks[at - 1] = "letter", _cells(script, picture, pictures[picture], Box(*board.label.box))

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -84,13 +85,18 @@ class School:
     held: Pool
     share: float = 1.0
 
+    @cached_property
+    def plain(self) -> list[Lesson]:
+        """Those whose beginnings other rows go on from."""
+        return [lesson for lesson in self.lessons if not lesson.slipped]
+
     @property
     def parameters(self) -> list[Tensor]:
         return [*self.model.parameters(), *self.helps.parameters()]
 
     def loss(self, task: str) -> tuple[Tensor, dict[str, float]]:
         """Of one batch of a task, and what there is to tell of it."""
-        lesson = self.crops.lot.choice(self.lessons)
+        lesson = self.crops.lot.choice(self.plain)
         match task:
             case "read":
                 batch = tasks.read(self.crops, lesson, self.rows(READ))
@@ -122,7 +128,7 @@ class School:
         the letter on a tab, or that there is none, and whether it is the one asked for. frame: the frame of a
         question by colour is named. board, place named, text: a box is at most three pixels off at any edge,
         of the sign of that colour, of the sign or its label in that frame."""
-        forward, told, lesson = Forward(self.model), {}, self.lessons[0]
+        forward, told, lesson = Forward(self.model), {}, self.plain[0]
         for name, fits in (("read", known), ("read, unknown typefaces", unknown)):
             crops = tasks.Crops(signs(count(SCORED), fits), BUDGET, Random(1), reuse=1)
             told[name] = scores.whole(forward, tasks.read(crops, lesson, n))
@@ -264,7 +270,7 @@ def enter(start: str, episodes: Path, frames: Path, clips: int, held: int = 125)
     checkpoint, lot = Checkpoint.load(start), Random(f"{_rank()} {time.time()}")
     found = [(stored.item, lesson) for stored, lesson in lessons(episodes, checkpoint)]
     taught = [lesson for item, lesson in found if item and answered_in(item, known)]
-    if len(taught) < WHOLE:
+    if sum(not lesson.slipped for lesson in taught) < WHOLE:
         raise UsageError(f"{episodes}: only {len(taught)} episodes; r4 trajectories --kind closer makes some")
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)
     drawn = signs(iter(lambda: CROPS + lot.randrange(10**9), -1), known)

@@ -63,11 +63,19 @@ def searched(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> P
     )
 
 
+@pytest.fixture(scope="session")
+def slipped(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the questions by label of one clip, whose replies go wrong at times."""
+    home = tmp_path_factory.mktemp("slipped")
+    return made("search", "sign by label", range(3), student, home, slips=0.2)
+
+
 WORLD = 50_000_000
 
 
-def made(kind: Any, of: str, seeds: range, student: Checkpoint, home: Path) -> Path:
-    """A home with a store of trajectories of a kind, which must all have been kept."""
+def made(kind: Any, of: str, seeds: range, student: Checkpoint, home: Path, **more: float) -> Path:
+    """A home with a store of trajectories of a kind, which must all have been kept; where replies go wrong,
+    one that takes too many turns is not."""
     from r4agent.evaluation.questions import Questions
     from r4agent.textworld import make_clip
     from r4agent.training.store import EpisodeStore
@@ -77,8 +85,9 @@ def made(kind: Any, of: str, seeds: range, student: Checkpoint, home: Path) -> P
     asked = tuple(item for item in items if item.meta["kind"] == of)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("R4_HOME", str(home))
-        done = trajectories(Questions("signs", asked, 0), student.name, EpisodeStore(home / "data"), kind)
-    assert done.kept == len(asked)
+        questions, store = Questions("signs", asked, 0), EpisodeStore(home / "data")
+        done = trajectories(questions, student.name, store, kind, **more)
+    assert done.kept == len(asked) or (more and done.kept > 3)
     return home
 
 

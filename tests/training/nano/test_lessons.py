@@ -1,17 +1,22 @@
 """Lessons point at what their replies are read from, and lend their beginnings."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from r4agent.engines import Checkpoint
+from r4agent.evaluation import Questions
 from r4agent.geometry import Box, convert
 from r4agent.textworld import make_clip
 from r4agent.textworld.level0 import boards
 from r4agent.training.nano.labels import covered
 from r4agent.training.nano.lessons import Lesson, lessons
 from r4agent.training.nano.script import EDGES
-from r4agent.training.store import Stored
+from r4agent.training.store import EpisodeStore, Stored
+from r4agent.training.trajectories import trajectories
+
+NAME = re.compile(r"v\d+")
 
 
 @pytest.fixture
@@ -114,3 +119,29 @@ def test_a_search_is_read_where_it_stands(
         assert all(script.recalls[at] < at for at in compared)
         edges = [what for what, _ in script.looks.values() if what in EDGES]
         assert len(edges) == 12  # the board, the text, and the evidence
+
+
+def test_of_replies_that_went_wrong_nothing_is_learnt(
+    slipped: Path, student: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is that of the same search without them: other numbers of pictures, and nothing else."""
+    monkeypatch.setenv("R4_HOME", str(slipped))
+    found = list(lessons(slipped / "data", student))
+    assert {lesson.slipped for _, lesson in found} == {True, False}
+    items = Questions("signs", tuple(stored.item for stored, _ in found if stored.item), 0)
+    trajectories(items, student.name, EpisodeStore(tmp_path / "data"), "search")
+    plain = {stored.item and stored.item.id: one for stored, one in lessons(tmp_path / "data", student)}
+    for stored, lesson in found:
+        assert stored.item is not None
+        same = plain[stored.item.id]
+        assert not same.slipped
+        assert lesson.search
+        said = ["".join(says(one, at) for at in one.script.learnt) for one in (lesson, same)]
+        assert NAME.sub("v", said[0]) == NAME.sub("v", said[1])
+        reads = [
+            [(what, says(one, at + 1)) for at, (what, _) in one.script.looks.items() if what == "letter"]
+            for one in (lesson, same)
+        ]
+        assert reads[0] == reads[1]
+        seen = [[(what, len(at)) for what, at in one.script.looks.values()] for one in (lesson, same)]
+        assert seen[0] == seen[1]

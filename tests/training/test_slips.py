@@ -1,0 +1,117 @@
+"""Slips: before a right reply, truly answered, marked, and never learnt."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from r4agent.engines import Checkpoint
+from r4agent.errors import UsageError
+from r4agent.evaluation import of_textworld
+from r4agent.protocol import Malformed, parse
+from r4agent.training.looks import looks, steps
+from r4agent.training.rows import replies
+from r4agent.training.sft import Lesson
+from r4agent.training.slips import Slip, slipping, slips
+from r4agent.training.store import EpisodeStore, Stored
+from r4agent.training.trajectories import trajectories
+
+from ..policy.scripted_engine import bare_checkpoint
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R4_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return bare_checkpoint("qwen2_5_vl", tmp_path_factory.mktemp("student"))
+
+
+@pytest.fixture(scope="module")
+def kept(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[Stored]:
+    store = EpisodeStore(tmp_path_factory.mktemp("slipped") / "data")
+    made = trajectories(of_textworld(0, 8, 1), student.name, store, "compositional", slips=0.5)
+    assert made.kept == 8
+    return list(store.select())
+
+
+def said(stored: Stored) -> list[tuple[bool, str, bool]]:
+    """Of each reply: whether it is marked, its text, and whether it was carried out."""
+    wrong = slips(stored.episode)
+    done = iter(looks(stored.episode))
+    told = []
+    for number, (reply, step) in enumerate(
+        zip(replies(stored.episode), steps(stored.episode), strict=True), start=1
+    ):
+        called = reply["tool_calls"] or reply["invalid_tool_calls"] or step == "Malformed"
+        brought = "<tool_call>" in reply["content"] or reply["invalid_tool_calls"] or reply["tool_calls"]
+        carried = next(done).done if called and brought else step == "Answer"
+        told.append((number in wrong, reply["content"], carried))
+    return told
+
+
+def test_a_slip_comes_before_the_reply_that_is_right(kept: list[Stored]) -> None:
+    kinds = set[str]()
+    for stored in kept:
+        told = said(stored)
+        assert not told[-1][0]
+        for (wrong, text, _), (then, right, _) in pairwise(told):
+            if wrong:
+                assert not then
+                assert text != right
+                kinds.add(type(parse(text).step).__name__)
+        assert all(carried for wrong, _, carried in told if not wrong)
+    assert kinds == {"Malformed", "Call"}  # broken, and astray
+
+
+def test_a_slip_is_never_learnt(kept: list[Stored]) -> None:
+    slipped = [stored for stored in kept if slips(stored.episode)]
+    assert len(slipped) > 3
+    for stored in slipped:
+        every, wrong = set(range(1, len(replies(stored.episode)) + 1)), slips(stored.episode)
+        assert Lesson.of(stored.episode).turns == every - wrong
+        assert not Lesson.of(stored.episode, "led").turns & wrong
+
+
+def test_an_episode_without_slips_is_learnt_whole_and_is_as_it_always_was(
+    student: Checkpoint, tmp_path: Path
+) -> None:
+    def contents(out: Path, **more: float) -> list[list[str]]:
+        store = EpisodeStore(out)
+        trajectories(of_textworld(0, 2, 1), student.name, store, "compositional", **more)
+        return [[reply["content"] for reply in replies(stored.episode)] for stored in store.select()]
+
+    assert contents(tmp_path / "a") == contents(tmp_path / "b", slips=0.0)
+    for stored in EpisodeStore(tmp_path / "a").select():
+        assert not slips(stored.episode)
+        assert len(Lesson.of(stored.episode).turns) == len(replies(stored.episode))
+
+    def plan(_: object) -> Iterator[str]:
+        yield "x"
+
+    assert slipping(plan, 0.0) is plan
+
+
+def test_what_is_broken_can_t_be_carried_out() -> None:
+    from random import Random
+
+    from r4agent.training.slips import _broken
+
+    right = '<think>v9 shows it: K7.</think>\n<evidence>{"view": "v9", "box": [1, 2, 3, 4]}</evidence>'
+    right += "<answer>K7</answer>"
+    broken = [_broken(right, Random(seed)) for seed in range(200)]
+    assert all(isinstance(one, Slip) and isinstance(parse(one).step, Malformed) for one in broken)
+    assert len(set(broken)) > 150
+
+
+@pytest.mark.parametrize("chance", [-0.1, 1.0, float("nan")])
+def test_a_chance_that_is_none(chance: float, student: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="from 0 to less than 1"):
+        trajectories(
+            of_textworld(0, 1, 1), student.name, EpisodeStore(tmp_path / "data"), "closer", slips=chance
+        )
