@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from random import Random
 
 from r4agent.episode import Episode
+from r4agent.geometry import Box
 from r4agent.media.view import Picture
 from r4agent.protocol import Malformed, parse
 from r4agent.training.plans import Plan
@@ -64,14 +65,12 @@ def slips(episode: Episode) -> set[int]:
 
 
 def _elsewhere(picture: Picture, scene: Scene) -> list[float]:
-    """A box anywhere in a picture, of any shape."""
-    lot, region = scene.lot, picture.view.region
-    shown = picture.view.size
-    wide, high = (min(1.0, SMALL / side) for side in (shown.width, shown.height))
-    part = lot.uniform(wide, max(wide, 0.5)), lot.uniform(high, max(high, 0.5))
-    x0 = region.x0 + lot.uniform(0, 1 - part[0]) * region.width
-    y0 = region.y0 + lot.uniform(0, 1 - part[1]) * region.height
-    box = type(region)(x0, y0, x0 + part[0] * region.width, y0 + part[1] * region.height)
+    """A box anywhere in a picture, of any shape, up to half as wide and as high."""
+    lot, region, shown = scene.lot, picture.view.region, picture.view.size
+    wide, high = (lot.uniform(min(1, SMALL / side), 0.5) for side in (shown.width, shown.height))
+    x0 = region.x0 + lot.uniform(0, 1 - wide) * region.width
+    y0 = region.y0 + lot.uniform(0, 1 - high) * region.height
+    box = Box(x0, y0, x0 + wide * region.width, y0 + high * region.height)
     return scene.written(box, picture.view)
 
 
