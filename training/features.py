@@ -40,8 +40,8 @@ class VisionFeatures:
 
         from r4agent.training.weights import load
 
-        stored = str(checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype"))
-        tower: Any = load(checkpoint, dtype="bfloat16" if stored == "bfloat16" else "float32").model.visual
+        stored = "bfloat16" if checkpoint.dtype == "bfloat16" else "float32"
+        tower: Any = load(checkpoint, dtype=stored).model.visual
         return cls(
             tower.float().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), checkpoint, store
         )

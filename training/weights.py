@@ -84,7 +84,7 @@ def save(trainer: Any, base: Checkpoint, folder: Path) -> Path:
 
 def _merge(base: Checkpoint, draft: Path) -> None:
     """Replace an adapter by the whole model that it makes."""
-    stored = getattr(torch, str(base.config.get("dtype") or base.config.get("torch_dtype") or "float32"))
+    stored = getattr(torch, base.dtype or "float32")
     model = AutoModelForImageTextToText.from_pretrained(base.weights, dtype=stored)
     merged = PeftModel.from_pretrained(model, draft).merge_and_unload()
     shutil.rmtree(draft)

@@ -52,6 +52,12 @@ class Checkpoint:
         return str(self.folder) if Path(self.name).expanduser().is_dir() else self.name
 
     @property
+    def dtype(self) -> str | None:
+        """What its weights were saved in, as torch names it; None where its config doesn't say."""
+        said: str | None = self.config.get("dtype") or self.config.get("torch_dtype")
+        return said
+
+    @property
     def patch(self) -> int:
         """Pixels a side of a patch; `image_grid_thw` counts these."""
         return int(self.config["vision_config"]["patch_size"])

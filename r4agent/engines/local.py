@@ -303,6 +303,9 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
         ) from error
     envs.disable_envs_cache()  # vLLM remembers the environment of its first engine
     settings: dict[str, Any] = {
+        # As it was saved. Unasked, vLLM makes bfloat16 of float32: other logprobs than the trainer's, and far
+        # slower on a processor that has no bfloat16.
+        "dtype": "float32" if checkpoint.dtype == "float32" else "auto",
         "logprobs_mode": RAW,
         "limit_mm_per_prompt": {"video": 0},  # ours are pictures; vLLM would keep memory for videos
         "seed": 0,

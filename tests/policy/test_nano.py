@@ -75,6 +75,7 @@ def test_it_answers_by_looking_on_vllm(own_home: Path) -> None:
     results = evaluate(QUESTIONS, Subject(policy), out=own_home / "results")
     assert right(results) >= RIGHT
     assert len(results.scored) == len(QUESTIONS.items)
+    assert str(policy.runner.llm.model_config.dtype) == "torch.float32"  # as it was saved; vLLM would round
 
 
 @pytest.mark.slow
