@@ -4,8 +4,8 @@
 
 Promises: the ids are the episode's own; what is learnt is every token of its replies. Looks follow from where
 the item says that the answer stands and from the pictures that the episode has: a name and the edges of a
-board are read in the overview, those of a text on its board, characters where the text stands; in a search
-each label where it stands. Other rows may go on from the beginning of a lesson.
+board are read in the overview, those of a text on its board, characters where the text stands, and copied
+for the answer; in a search each label where it stands. Other rows may go on from the beginning of a lesson.
 Does not: know typefaces: the characters of a text are taken to be of one width.
 """
 
@@ -40,7 +40,7 @@ WORLDS = range(50, 60)
 
 LETTER, NOT = 4, 9
 """Of a reply in a search, as `<think>v9: K, not M.`: tokens before the label, and to the end of the other."""
-BOX, SHOWN, SAID, ENDS = '", "box": ', " shows it: ", "}</evidence><answer>", (".</think>", "</answer>")
+BOX, SHOWN, SAID, ENDS = '", "box": ', " shows it: ", "}</evidence><answer>", "</answer>"
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
         _labels(script, pictures, drawn, [look.brought for look in asked[:-2]])
     else:
         _name(script, pictures, targets[0], boxes[0])
-    _letters(script, pictures[-1], targets[-1].box)
-    script.looks = {at: look for at, look in sorted(script.looks.items()) if look[1]}  # what shows something
     closer = script.starts[targets[-2].picture]  # from here on there is one sign to look at
     script.recalls = {at: word for at, word in sorted(script.recalls.items()) if at < closer}
+    _letters(script, pictures[-1], targets[-1].box)
+    script.looks = {at: look for at, look in sorted(script.looks.items()) if look[1]}  # what shows something
     return script
 
 
@@ -227,17 +227,17 @@ def _labels(script: Script, pictures: list[Picture], of: list[Board], looked: li
 
 
 def _letters(script: Script, picture: Picture, text: Box) -> None:
-    """The characters of the text, each time that it is said, from the last picture."""
+    """The characters of the text: read from the last picture for the thought, and copied from there for the
+    answer. Read twice, they are at times read differently."""
     token = script.checkpoint.tokenizer.id_to_token
-    for place in [at for at in script.learnt if token(script.ids[at]) in (SHOWN, SAID)]:
-        stop = place + 1
-        while not str(token(script.ids[stop])).startswith(ENDS):
-            stop += 1
-        many = stop - place - 1
-        for n in range(many):
-            left = text.x0 + n * text.width / many
-            part = Box(left, text.y0, left + text.width / many, text.y1)
-            script.looks[place + n] = "letter", _cells(script, len(script.starts) - 1, picture, part)
+    [thought] = [at for at in script.learnt if token(script.ids[at]) == SHOWN]
+    [answer] = [at for at in script.learnt if token(script.ids[at]) == SAID]
+    many = next(at for at in script.learnt if token(script.ids[at]) == ENDS) - answer - 1
+    for n in range(many):
+        left = text.x0 + n * text.width / many
+        part = Box(left, text.y0, left + text.width / many, text.y1)
+        script.looks[thought + n] = "letter", _cells(script, len(script.starts) - 1, picture, part)
+    script.recalls |= {answer + n: thought + 1 + n for n in range(many + 1)}
 
 
 def _cells(script: Script, number: int, picture: Picture, box: Box) -> list[int]:

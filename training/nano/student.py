@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from r4agent import protocol
 from r4agent.budget import Budget
 from r4agent.engines import tiny
-from r4agent.engines.checkpoint import PROFILE_FILE
+from r4agent.engines.checkpoint import PROFILE_FILE, Checkpoint
+from r4agent.errors import UsageError
 from r4agent.geometry import QWEN2_5_VL
 from r4agent.graphs.dialogue import signature
 from r4agent.textworld.level0 import ASK_COLOUR, ASK_LABEL, COLOURS, SIZES
@@ -40,7 +41,9 @@ answer."""
 CHARACTERS = string.digits + string.ascii_letters
 """What stands on signs."""
 NUMBERS = 256  # of an edge, in pixels of the picture, that are one token
-PICTURES = 16  # whose name is one token
+PICTURES = BUDGET.images  # whose name is one token
+
+WEIGHTS, EMBEDDINGS = "model.safetensors", "model.embed_tokens.weight"
 
 SAID = (
     "<think>Wanted: ",
@@ -66,6 +69,29 @@ def make_student(folder: str | Path, *, seed: int = 0) -> Path:
     made = tiny.write("qwen2_5_vl", Path(folder), tokenizer, config, seed, _liken)
     own = {"budget": BUDGET.model_dump(exclude_defaults=True)}
     (made / PROFILE_FILE).write_text(json.dumps(own, indent=2) + "\n")
+    return made
+
+
+def grown(old: str | Path, folder: str | Path) -> Path:
+    """Write a student into `folder` with the tokens of now and the weights of an earlier one, which then goes
+    on from what it knows. A picture's name that was no token begins as the last that was. Raises UsageError
+    where the earlier one lacks another token."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    before = Checkpoint.load(old)
+    ids, known = make_tokenizer().get_vocab(), before.tokenizer.get_vocab()
+    names = [name for name in _names() if name in known]
+
+    def row(word: str) -> int:
+        if word not in known and not (names and word in _names()):
+            raise UsageError(f"{old}: no earlier student, it has no token {word!r}; begin with make_student")
+        return int(known[word if word in known else names[-1]])
+
+    rows = torch.tensor([row(word) for word in sorted(ids, key=ids.__getitem__)])
+    made, weights = make_student(folder), load_file(before.folder / WEIGHTS)
+    weights[EMBEDDINGS] = weights[EMBEDDINGS][rows]
+    save_file({name: weight.float() for name, weight in weights.items()}, made / WEIGHTS, {"format": "pt"})
     return made
 
 
@@ -104,9 +130,14 @@ def words() -> tuple[str, ...]:
         *asked,
         *COLOURS,
         *SAID,
-        *(f"v{number}" for number in range(1, PICTURES + 1)),
+        *_names(),
         *(f"{before}{number}" for before in ("[", ", ") for number in range(NUMBERS)),
     )
+
+
+def _names() -> list[str]:
+    """Of pictures."""
+    return [f"v{number}" for number in range(1, PICTURES + 1)]
 
 
 def _system() -> list[str]:

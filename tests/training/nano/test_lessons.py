@@ -39,7 +39,7 @@ def test_what_is_said_is_read_where_it_stands(found: list[tuple[Stored, Lesson]]
         assert text is not None
         said = [(at, what, says(lesson, at + 1)) for at, (what, _) in script.looks.items()]
         letters = "".join(word for _, what, word in said if what == "letter")
-        assert letters == 2 * item.answers[0]
+        assert letters == item.answers[0]
         names = [word for _, what, word in said if what == "name"]
         [name] = set(names)
         assert len(names) == 2
@@ -56,13 +56,18 @@ def test_what_is_said_is_read_where_it_stands(found: list[tuple[Stored, Lesson]]
                 assert cell.overlap(place) is not None, (at, what, token)
 
 
-def test_a_board_is_sought_by_its_colour_and_writing_by_itself(found: list[tuple[Stored, Lesson]]) -> None:
+def test_a_board_is_sought_by_its_colour_and_the_answer_is_copied(found: list[tuple[Stored, Lesson]]) -> None:
     for stored, lesson in found:
         assert stored.item is not None
         script = lesson.script
-        [word] = set(script.recalls.values())
+        sought, copied = dict(list(script.recalls.items())[:6]), dict(list(script.recalls.items())[6:])
+        [word] = set(sought.values())
         assert says(lesson, word) == stored.item.meta["colour"]
-        assert list(script.recalls) == list(script.looks)[:6]
+        assert list(sought) == list(script.looks)[:6]
+        *letters, end = copied.items()
+        assert "".join(says(lesson, at + 1) for at, _ in letters) == stored.item.answers[0]
+        assert "".join(says(lesson, place) for _, place in letters) == stored.item.answers[0]
+        assert (says(lesson, end[0] + 1), says(lesson, end[1])[:3]) == ("</answer>", ".</")
 
 
 def test_beginnings(found: list[tuple[Stored, Lesson]]) -> None:
@@ -101,7 +106,7 @@ def test_a_search_is_read_where_it_stands(
         assert labels[-1] == item.meta["label"]
         read = [at for at, (what, _) in script.looks.items() if what == "letter"]
         said = "".join(says(lesson, at + 1) for at in sorted(read))
-        assert said == "".join(labels) + 2 * item.answers[0]
+        assert said == "".join(labels) + item.answers[0]
         zooms = [(at, tokens) for at, (what, tokens) in sorted(script.looks.items()) if what == "other"]
         assert len(zooms) == 4 * many
         for number, (at, tokens) in enumerate(zooms):
@@ -110,7 +115,8 @@ def test_a_search_is_read_where_it_stands(
             box = convert(Box(*drawn[picture].shape.box), "shown", region=view.region, shown=view.size)
             assert tokens == covered((rows, columns), box, script.starts[picture])
             assert says(lesson, script.recalls[at]) == f"v{picture + 1}"
-        compared = [at for at in script.recalls if at not in script.looks]
+        answer = max(at for at in read) + 1  # from there on it is copied
+        compared = [at for at in script.recalls if at not in script.looks and at < answer]
         assert [says(lesson, at) for at in compared if at - 1 in read] == labels
         copied = [at for at in compared if at - 1 not in read]
         assert len(copied) == len(labels)  # "Wanted: M", and "not M" of each but the last

@@ -7,15 +7,17 @@ import pytest
 from r4agent import MediaStore, create_rumination_graph
 from r4agent.engines import Checkpoint
 from r4agent.episode import Episode
+from r4agent.errors import UsageError
 from r4agent.evaluation import of_textworld
 from r4agent.policy.chat import ChatR4
+from r4agent.policy.nano import nano_checkpoint
 from r4agent.textworld.writer import clip_file
-from r4agent.training.nano.student import BUDGET, make_student, words
+from r4agent.training.nano.student import BUDGET, grown, make_student, words
 from r4agent.training.rows import Row
 from r4agent.training.store import EpisodeStore
 from r4agent.training.trajectories import trajectories
 
-from ...policy.scripted_engine import ScriptedEngine
+from ...policy.scripted_engine import ScriptedEngine, bare_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,24 @@ def test_every_word_is_a_token_and_text_comes_back(student: Checkpoint) -> None:
     text = "[12, 255, 256] v3 says <|im_end|> Ω"
     assert student.tokenizer.decode(encode(text).ids, skip_special_tokens=False) == text
     assert student.token("<|im_end|>") not in encode(text).ids
+
+
+def test_it_grows_by_names_and_keeps_what_it_knows(student: Checkpoint, tmp_path: Path) -> None:
+    """Of the student that comes with the package, which knows sixteen names."""
+    from safetensors.torch import load_file
+
+    old = Checkpoint.load(nano_checkpoint())
+    new = Checkpoint.load(grown(nano_checkpoint(), tmp_path / "grown"))
+    assert new.tokenizer.get_vocab() == student.tokenizer.get_vocab()
+    before, after = (load_file(one.folder / "model.safetensors") for one in (old, new))
+    assert before.keys() == after.keys()
+    rows = "model.embed_tokens.weight"
+    assert all(after[name].equal(before[name].float()) for name in before if name != rows)
+    for word in (*words(), "<|im_end|>", "a"):
+        same = word if word in old.tokenizer.get_vocab() else "v16"
+        assert after[rows][new.token(word)].equal(before[rows][old.token(same)].float()), word
+    with pytest.raises(UsageError, match="no earlier student, it has no token"):
+        grown(bare_checkpoint("qwen2_5_vl", tmp_path / "bare").folder, tmp_path / "none")
 
 
 def test_the_same_seed_makes_the_same_student(student: Checkpoint, tmp_path: Path) -> None:
