@@ -4,7 +4,8 @@
 
 SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run. SINGLE, FORM:
 checkpoints of nano_single.yaml and nano_form.yaml. --of NAME: the policy that the controls are of, `school`
-or a stage; else the last stage. --rows NAMES: only these, and that policy. Rows:
+or a stage; else the last stage. --rows NAMES: only these, that policy, and where pixels are to be equal the
+single pass. Rows:
 
     single pass                     SINGLE, taught after the same school to answer at once, on the overview
     single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at
@@ -57,7 +58,8 @@ def main() -> None:
     told = {name: _eval(given, name, row) for name, row in rows.items()}
     table = {name: _cell(figures) for name, figures in told.items()}
     if EQUAL in given.rows:
-        table[EQUAL] = _equal(given, Results.read(Path(told[of]["results"])))
+        equal = _equal(given, Results.read(Path(told[of]["results"])))
+        table = {SINGLE: table.pop(SINGLE), EQUAL: equal, **table}
     print(f"\n{'':30} exact match, %          ANLS   n")
     for name, cell in table.items():
         low, high = (100 * v for v in cell["ci95"])
@@ -97,7 +99,8 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
     given.rows = given.rows or [*rows, EQUAL]
     if unknown := sorted({*given.rows} - {*rows, EQUAL}):
         sys.exit(f"--rows {', '.join(unknown)}: there are {', '.join([*rows, EQUAL])}")
-    rows = {name: row for name, row in rows.items() if name in (of, *given.rows)}
+    asked = {of, *given.rows, *([SINGLE] if EQUAL in given.rows else [])}
+    rows = {name: row for name, row in rows.items() if name in asked}
     budget = Checkpoint.load(str(stages[of])).budget
     for row in rows.values():
         if Checkpoint.load(str(row.checkpoint)).budget != budget:

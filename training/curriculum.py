@@ -182,6 +182,10 @@ class Curriculum(_Strict):
         """What a question may cost: as the model has it, but for what the file says."""
         return self.budget.over(Checkpoint.load(self.model).budget)
 
+    def rolled_with(self, stage: Sft | Grpo) -> Budget:
+        """What a rollout of a stage may cost."""
+        return stage.budget.over(self.asked_with) if isinstance(stage, Grpo) else self.asked_with
+
     @classmethod
     def read(cls, path: str | Path, **changes: Any) -> Self:
         """From a file, with `changes` in place of its own top-level values. Raises UsageError naming the

@@ -140,7 +140,7 @@ def _of_sft(curriculum: Curriculum, stage: Sft, size: Size) -> Needs:
 
 def _of_grpo(curriculum: Curriculum, stage: Grpo, size: Size) -> Needs:
     config = grpo.config_of(stage.settings, Path(), stage.dtype)
-    budget = curriculum.asked_with
+    budget = curriculum.rolled_with(stage)
     said = min(budget.new_tokens, budget.turns * stage.max_tokens)
     tokens = PROMPT + budget.image_tokens + said
     batch = config.per_device_train_batch_size

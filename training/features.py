@@ -40,8 +40,8 @@ class VisionFeatures:
 
         from r4agent.training.weights import load
 
-        stored = "bfloat16" if checkpoint.dtype == "bfloat16" else "float32"
-        tower: Any = load(checkpoint, dtype=stored).model.visual
+        half = checkpoint.dtype == "bfloat16"
+        tower: Any = load(checkpoint, dtype="bfloat16" if half else "float32").model.visual
         return cls(
             tower.float().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), checkpoint, store
         )

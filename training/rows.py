@@ -18,6 +18,8 @@ from r4agent.media.view import pictures_in
 
 TEACHER = "teacher"
 """The engine that an episode's header names where replies were dictated."""
+SLIP = "slip"
+"""In the response_metadata of a reply that a teacher said wrong on purpose (`r4agent.training.slips`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,12 @@ def led(episode: Episode) -> set[int]:
             number, view = brought[view]
             numbers.add(number)
     return numbers
+
+
+def slipped(episode: Episode) -> set[int]:
+    """The numbers of the replies that are slips, as `Row.turns` counts: they are not to be learnt."""
+    said = enumerate(replies(episode), start=1)
+    return {number for number, reply in said if reply["response_metadata"].get(SLIP)}
 
 
 def _brought(episode: Episode) -> dict[str, tuple[int, str | None]]:

@@ -25,11 +25,10 @@ from r4agent.training.backend import Dataset, SFTConfig, SFTTrainer, torch
 from r4agent.training.checks import check, check_inputs
 from r4agent.training.collator import expanded, inputs, padded
 from r4agent.training.recorder import Progress, Recorder
-from r4agent.training.rows import Row, led
-from r4agent.training.slips import slips
+from r4agent.training.rows import Row, led, slipped
 
 TrainOn = Literal["all", "led"]
-"""Which replies are learnt: all, or those that led to the answer (`r4agent.training.rows.led`)."""
+"""Which replies are learnt: all, or those that led to the answer (`r4agent.training.rows.led`); no slips."""
 
 IGNORED = -100  # a label that counts for nothing, as torch's cross_entropy has it
 
@@ -69,7 +68,7 @@ class Lesson:
         """Raises what `Row.of` raises for an episode that can't be trained on."""
         row = Row.of(episode)
         learnt = led(episode) if train_on == "led" else set(row.turns) - {0}
-        return cls(row, frozenset(learnt - slips(episode)))
+        return cls(row, frozenset(learnt - slipped(episode)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
 from r4agent.errors import UsageError, one_line
 from r4agent.evaluation import Results, summary
@@ -132,7 +131,7 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
                 start,
                 data.load().items,
                 store,
-                budget=_budget(curriculum, stage),
+                budget=curriculum.rolled_with(stage),
                 engine=stage.engine,
                 engine_args=stage.engine_args,
                 max_tokens=stage.max_tokens,
@@ -141,11 +140,6 @@ def _train(curriculum: Curriculum, stage: Sft | Grpo, start: str, folder: Path, 
                 mask_cut=stage.mask_cut,
                 **shared,
             )
-
-
-def _budget(curriculum: Curriculum, stage: Sft | Grpo) -> Budget:
-    """What a rollout of the stage may cost."""
-    return stage.budget.over(curriculum.asked_with) if isinstance(stage, Grpo) else curriculum.asked_with
 
 
 def _rewards(stage: Grpo, start: str, store: MediaStore) -> Rewards:
@@ -195,7 +189,7 @@ def _shared(curriculum: Curriculum, stage: Sft | Grpo) -> dict[str, Any]:
     """What of a curriculum decides each of its stages."""
     return {
         "seed": curriculum.seed,
-        "budget": _budget(curriculum, stage).model_dump(),
+        "budget": curriculum.rolled_with(stage).model_dump(),
         "devices": curriculum.devices,
     }
 

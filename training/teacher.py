@@ -22,11 +22,14 @@ from r4agent.engines import Sample
 from r4agent.engines.chatml import END
 from r4agent.policy.chat import ChatR4
 from r4agent.policy.turn import Turn
-from r4agent.training.rows import TEACHER
-from r4agent.training.slips import MARK, Slip
+from r4agent.training.rows import SLIP, TEACHER
 
 Plan = Callable[[Sequence[BaseMessage]], str]
 """From the conversation so far to the next reply."""
+
+
+class Slip(str):
+    """A reply that is wrong on purpose (`r4agent.training.slips`); the log says so."""
 
 
 class Teacher(ChatR4):
@@ -50,7 +53,7 @@ class Teacher(ChatR4):
         sample = Sample(tuple(said), (0.0,) * len(said), "stop", tuple(prompt))
         reply = turn.reply(sample)
         if isinstance(text, Slip):
-            reply.response_metadata[MARK] = True
+            reply.response_metadata[SLIP] = True
         return ChatResult(generations=[ChatGeneration(message=reply)])
 
     async def _agenerate(

@@ -5,9 +5,9 @@
 
 Promises: each is a run of the real graph, in the student's tokens and boxes; it is kept only if a picture
 that was asked for holds the answer's box, at a moment when it stands there and large enough to read
-(`r4agent.evaluation.sight`), and the answer is right. The same items, seed and budget give the same tokens
-and pictures. What was not kept is counted, with why. A store has one trajectory of an item and kind, so that
-a run that was killed goes on where it was.
+(`r4agent.evaluation.sight`), and the answer is right. The same items, seed, slips and budget give the same
+tokens and pictures. What was not kept is counted, with why. A store has one trajectory of an item and kind,
+with slips or without, so that a run that was killed goes on where it was.
 Does not: look for evidence: an item without a box is counted and left out.
 """
 
@@ -34,6 +34,9 @@ from r4agent.training.scene import Scene
 from r4agent.training.slips import slipping
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
+
+ENDED = ("answered", "forced")
+"""How a trajectory may end. forced: on the last turn, to which only slips may have brought it."""
 
 
 @dataclass
@@ -111,7 +114,7 @@ class _Desk:
             with tempfile.TemporaryDirectory(prefix="r4-") as logs:
                 try:
                     episode = self._run(item, plan, lot, Path(logs))
-                    why = _wrong(item, episode)
+                    why = _wrong(item, episode, ENDED if self.slips else ENDED[:1])
                 except (UsageError, MediaError) as error:  # Unfit, mostly; of this item, not of the next
                     why = str(error)
                 if not why:
@@ -141,10 +144,10 @@ def _unknown(item: Item) -> str:
     return "" if any(span.box for span in item.evidence) else "it is not known where the answer stands"
 
 
-def _wrong(item: Item, episode: Episode) -> str:
-    """Why an episode is not to be learnt from, if so."""
+def _wrong(item: Item, episode: Episode, ended: tuple[str, ...]) -> str:
+    """Why an episode is not to be learnt from, if so. ended: how it may have."""
     end = episode.end
-    if end is None or end["status"] != "answered":
+    if end is None or end["status"] not in ended:
         return f"it ended {end['status'] if end else 'early'}: give a larger budget"
     if score_answer(item, end["answer"], end["status"])["exact_match"] != 1:
         return "the answer is wrong"

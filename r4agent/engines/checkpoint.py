@@ -54,8 +54,9 @@ class Checkpoint:
     @property
     def dtype(self) -> str | None:
         """What its weights were saved in, as torch names it; None where its config doesn't say."""
-        said: str | None = self.config.get("dtype") or self.config.get("torch_dtype")
-        return said
+        places = [self.config, _text_config(self.config)]
+        said = [place.get(key) for place in places for key in ("dtype", "torch_dtype")]
+        return next((str(dtype) for dtype in said if dtype), None)
 
     @property
     def patch(self) -> int:

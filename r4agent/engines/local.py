@@ -303,17 +303,16 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
         ) from error
     envs.disable_envs_cache()  # vLLM remembers the environment of its first engine
     settings: dict[str, Any] = {
-        # As it was saved. Unasked, vLLM makes bfloat16 of float32: other logprobs than the trainer's, and far
-        # slower on a processor that has no bfloat16.
-        "dtype": "float32" if checkpoint.dtype == "float32" else "auto",
         "logprobs_mode": RAW,
         "limit_mm_per_prompt": {"video": 0},  # ours are pictures; vLLM would keep memory for videos
         "seed": 0,
         # A schema allows white space without end: an unsure model would spend its tokens on that.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
-    if current_platform.is_cpu():  # 0.32 ends at a request with a seed whose prompt it takes in parts
-        settings["enable_chunked_prefill"] = False
+    if current_platform.is_cpu():
+        settings["enable_chunked_prefill"] = False  # 0.32 ends at a request with a seed and a prompt in parts
+        if checkpoint.dtype == "float32":  # unasked, vLLM rounds to bfloat16, which few processors have
+            settings["dtype"] = "float32"
     try:
         return LLM(checkpoint.weights, **(settings | engine_args))
     except Exception as error:

@@ -69,6 +69,23 @@ def test_the_layout_of_qwen3_vl(folder: Path, tmp_path: Path) -> None:
     assert checkpoint.context == 262144
 
 
+@pytest.mark.parametrize(
+    ("said", "dtype"),
+    [
+        ({"dtype": "float32"}, "float32"),
+        ({"torch_dtype": "bfloat16"}, "bfloat16"),
+        ({"text_config": {"max_position_embeddings": 8, "dtype": "float32"}}, "float32"),
+        ({"dtype": "bfloat16", "text_config": {"dtype": "float32"}}, "bfloat16"),
+        ({}, None),
+    ],
+)
+def test_the_precision_that_it_was_saved_in(
+    folder: Path, tmp_path: Path, said: dict[str, Any], dtype: str | None
+) -> None:
+    own = {"model_type": "qwen2_5_vl", "vision_config": {"patch_size": 14}}
+    assert made(_moved(folder, tmp_path / "x"), config__json=own | said).dtype == dtype
+
+
 @pytest.mark.parametrize("own", [{"image_processor": None}, {"processor_class": "Qwen3VLProcessor"}, {}])
 def test_a_processor_config_may_say_nothing_of_pictures(
     folder: Path, own: dict[str, Any], tmp_path: Path

@@ -1,10 +1,13 @@
 """The curriculum: what a file may say, and what is told of one that says something else."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from r4agent.budget import Budget
+from r4agent.engines import Checkpoint
 from r4agent.errors import UsageError
 from r4agent.training.curriculum import Asked, Curriculum, Grpo, Kept, Sft
 
@@ -38,14 +41,16 @@ def test_stages_are_data(path: Path) -> None:
     assert first.data.which["exact"] is True
 
 
-def test_a_stage_s_rollouts_may_cost_less(path: Path) -> None:
+def test_a_stage_s_rollouts_may_cost_less(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text(GOOD.replace("rewards: {", 'budget: "turns=3", rewards: {'))
     read = Curriculum.read(path)
     stage = read.stages[1]
     assert isinstance(stage, Grpo)
-    rolled = stage.budget.over(read.budget)
-    assert (rolled.turns, rolled.images) == (3, 8)
-    assert read.budget.turns == 4  # of evaluation
+    monkeypatch.setattr(Checkpoint, "load", lambda name: SimpleNamespace(budget=Budget(new_tokens=77)))
+    rolled, asked = read.rolled_with(stage), read.asked_with
+    assert (rolled.turns, rolled.images, rolled.new_tokens) == (3, 8, 77)
+    assert (asked.turns, asked.images, asked.new_tokens) == (4, 8, 77)
+    assert read.rolled_with(read.stages[0]) == asked
 
 
 def test_logged_episodes_are_replayed(path: Path) -> None:

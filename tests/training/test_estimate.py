@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
 from r4agent.engines.tiny import make_tiny
 from r4agent.training.curriculum import Curriculum
@@ -97,6 +98,18 @@ def test_vllm_chooses_its_type(checkpoint: Checkpoint, tmp_path: Path) -> None:
     )
     [needs] = estimate(Curriculum.read(path))
     assert needs.memory["vLLM's weights"] == 2 * needs.size.total
+
+
+def test_a_stage_s_own_budget_counts(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    from r4agent.training.estimate import estimate
+
+    path = tmp_path / "c.yaml"
+    same = "trainer: grpo, data: {questions: textworld, level: 0, n: 1}, rewards: {accuracy: 1}"
+    own = "budget: {image_tokens: 500, new_tokens: 50}"
+    stages = f"{{name: a, {same}}}, {{name: b, {same}, {own}}}"
+    path.write_text(f"{{model: {checkpoint.folder}, out: run, stages: [{stages}]}}")
+    usual, small = estimate(Curriculum.read(path))
+    assert usual.tokens - small.tokens == Budget().image_tokens + Budget().new_tokens - 550
 
 
 @pytest.mark.slow

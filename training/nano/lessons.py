@@ -30,9 +30,8 @@ from r4agent.training.collator import expanded
 from r4agent.training.nano.labels import covered
 from r4agent.training.nano.script import EDGES, Script, What
 from r4agent.training.nano.student import BUDGET
-from r4agent.training.rows import Row, replies
+from r4agent.training.rows import Row, replies, slipped
 from r4agent.training.scene import boards_of
-from r4agent.training.slips import slips
 from r4agent.training.store import EpisodeStore, Stored
 
 WORLDS = range(50, 60)
@@ -107,7 +106,7 @@ def lessons(folder: str | Path, checkpoint: Checkpoint) -> Iterator[tuple[Stored
             _check(stored, stored.item)
             refs = tuple(picture.ref for picture in stored.episode.pictures)
             script, search = taught(stored, stored.item, checkpoint), stored.stage == "search"
-            yield stored, Lesson(script, refs, pictures, search, bool(slips(stored.episode)))
+            yield stored, Lesson(script, refs, pictures, search, bool(slipped(stored.episode)))
 
 
 def _check(stored: Stored, item: Item) -> None:
@@ -126,7 +125,7 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
     row = Row.of(stored.episode)
     whole = expanded(row, checkpoint)
     script = Script(checkpoint, ids=list(whole.ids), grids=[(g[1] // 2, g[2] // 2) for g in row.grids])
-    wrong = slips(stored.episode)
+    wrong = slipped(stored.episode)
     script.learnt = [at for at, turn in enumerate(whole.turns) if turn and turn not in wrong]
     places = [at for at, ident in enumerate(whole.ids) if ident == checkpoint.token("<|vision_start|>")]
     script.starts = [at + 1 for at in places]
@@ -147,7 +146,7 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
         _name(script, pictures, targets[0], boxes[0])
     closer = script.starts[targets[-2].picture]  # from here on there is one sign to look at
     script.recalls = {at: word for at, word in sorted(script.recalls.items()) if at < closer}
-    _letters(script, pictures[-1], targets[-1].box)
+    _letters(script, pictures, targets[-1])
     script.looks = {at: look for at, look in sorted(script.looks.items()) if look[1]}  # what shows something
     return script
 
@@ -169,7 +168,9 @@ def _asked(episode: Episode, wrong: set[int]) -> list[_Asked]:
         if number not in wrong
     ]
     brought = {line["tool_call_id"]: line["content"] for line in episode.history if line["role"] == "tool"}
-    shown = [next(iter(pictures_in([brought[call["id"]]]))).name for call in called]
+    shown = [picture.name for call in called for picture in pictures_in([brought[call["id"]]])]
+    if len(shown) != len(called):
+        raise UsageError(f"{episode.path}: episode {episode.id}: a zoom of it was refused; make it anew")
     return [
         _Asked(named[call["args"]["view"]], named[name]) for call, name in zip(called, shown, strict=True)
     ]
@@ -226,9 +227,10 @@ def _labels(script: Script, pictures: list[Picture], of: list[Board], looked: li
             wanted = again
 
 
-def _letters(script: Script, picture: Picture, text: Box) -> None:
+def _letters(script: Script, pictures: list[Picture], at_last: _Target) -> None:
     """The characters of the text: read from the last picture for the thought, and copied from there for the
     answer. Read twice, they are at times read differently."""
+    text, number = at_last.box, at_last.picture
     token = script.checkpoint.tokenizer.id_to_token
     [thought] = [at for at in script.learnt if token(script.ids[at]) == SHOWN]
     [answer] = [at for at in script.learnt if token(script.ids[at]) == SAID]
@@ -236,7 +238,7 @@ def _letters(script: Script, picture: Picture, text: Box) -> None:
     for n in range(many):
         left = text.x0 + n * text.width / many
         part = Box(left, text.y0, left + text.width / many, text.y1)
-        script.looks[thought + n] = "letter", _cells(script, len(script.starts) - 1, picture, part)
+        script.looks[thought + n] = "letter", _cells(script, number, pictures[number], part)
     script.recalls |= {answer + n: thought + 1 + n for n in range(many + 1)}
 
 

@@ -4,7 +4,7 @@ Promises: `said` is cross-entropy over the learnt tokens, but that the number of
 off for part of the credit. The helps make a small model attend to the right place, which it finds by itself
 only after far more samples; SFT and GRPO have none of them:
     looked      one head of one layer attends to the image tokens that the next token is read from
-    recalled    in the layer before it, that head attends to the word for what is sought
+    recalled    in the layer before it, that head attends to the word for what is sought, or that is copied
     carried     these image tokens can say, half way up, what is to be read from them: a name, an edge
     placed      every image token can say, there and as it leaves the tower, in which row and column it is
     hued        the tower's tokens can say which colour they show
@@ -134,7 +134,7 @@ def looked(batch: Batch, done: Pass) -> Tensor:
 
 
 def recalled(batch: Batch, done: Pass) -> Tensor:
-    """The mean of -log of the attention to the word for what is sought, wherever something is looked for."""
+    """The mean of -log of the attention to the word for what is sought, or that is copied."""
     weights = done.attention[LAYER - 1][:, HEAD].float()
     rows, at, words = (list(column) for column in zip(*batch.recalls, strict=True))
     return -(weights[rows, at, words] + 1e-6).log().mean()

@@ -270,8 +270,11 @@ def enter(start: str, episodes: Path, frames: Path, clips: int, held: int = 125)
     checkpoint, lot = Checkpoint.load(start), Random(f"{_rank()} {time.time()}")
     found = [(stored.item, lesson) for stored, lesson in lessons(episodes, checkpoint)]
     taught = [lesson for item, lesson in found if item and answered_in(item, known)]
-    if sum(not lesson.slipped for lesson in taught) < WHOLE:
-        raise UsageError(f"{episodes}: only {len(taught)} episodes; r4 trajectories --kind closer makes some")
+    plain = sum(not lesson.slipped for lesson in taught)
+    if plain < WHOLE:
+        raise UsageError(
+            f"{episodes}: only {plain} episodes without slips; r4 trajectories --kind closer makes some"
+        )
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint.folder, dtype=torch.float32)
     drawn = signs(iter(lambda: CROPS + lot.randrange(10**9), -1), known)
     crops, videos = tasks.Crops(drawn, BUDGET, lot), tasks.Videos(pool, lot)

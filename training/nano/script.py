@@ -29,8 +29,9 @@ class Script:
     """ids: image tokens spelt out. after: how many tokens come before them, in a row that goes on from
     another. grids, starts: of its pictures, rows and columns of tokens, and where the first of them stands.
     learnt: places of tokens to be learnt. looks: of places, what the next token says and the image tokens it
-    is read from. recalls: of places, where the word stands that says what is sought there. learnt, looks and
-    recalls are of places in `ids`; the tokens they point at, and starts, count those before too."""
+    is read from. recalls: of places, where the word stands that says what is sought there, or the token that
+    is to be copied. learnt, looks and recalls are of places in `ids`; the tokens they point at, and starts,
+    count those before too."""
 
     checkpoint: Checkpoint
     after: int = 0

@@ -80,6 +80,8 @@ def grown(old: str | Path, folder: str | Path) -> Path:
     from safetensors.torch import load_file, save_file
 
     before = Checkpoint.load(old)
+    if Path(folder).resolve() == before.folder.resolve():
+        raise UsageError(f"{folder}: is the earlier student itself; give another folder")
     ids, known = make_tokenizer().get_vocab(), before.tokenizer.get_vocab()
     names = [name for name in _names() if name in known]
 
@@ -89,8 +91,9 @@ def grown(old: str | Path, folder: str | Path) -> Path:
         return int(known[word if word in known else names[-1]])
 
     rows = torch.tensor([row(word) for word in sorted(ids, key=ids.__getitem__)])
-    made, weights = make_student(folder), load_file(before.folder / WEIGHTS)
+    weights = load_file(before.folder / WEIGHTS)
     weights[EMBEDDINGS] = weights[EMBEDDINGS][rows]
+    made = make_student(folder)
     save_file({name: weight.float() for name, weight in weights.items()}, made / WEIGHTS, {"format": "pt"})
     return made
 

@@ -65,7 +65,7 @@ def searched(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def slipped(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the questions by label of one clip, whose replies go wrong at times."""
+    """Of the questions by label of three clips, whose replies go wrong at times."""
     home = tmp_path_factory.mktemp("slipped")
     return made("search", "sign by label", range(3), student, home, slips=0.2)
 
