@@ -186,7 +186,7 @@ def test_keys_go_through_turns_and_enlarge_pictures(page_file: Path, opened: Ope
         page.keyboard.press("Escape")
         dialog.wait_for(state="hidden")
         # The picture that was left. The close event comes a moment after the dialog has gone.
-        page.wait_for_function("document.activeElement.className == 'open'")
+        page.locator(".open:focus").wait_for()
 
 
 def test_a_click_on_the_evidence_enlarges_it_with_its_box(page_file: Path, opened: Open) -> None:
@@ -247,7 +247,8 @@ def test_filters_of_the_index(index_file: Path, opened: Open) -> None:
         link = page.evaluate("document.activeElement.getAttribute('href')")
         assert link == f"pages/{both[1]}.html"
         page.get_by_role("button", name="Clear").click()
-        page.wait_for_function(f"{shown} === 2000")
+        page.get_by_text("2000 of 2000").wait_for()
+        assert page.evaluate(shown) == 2000
         page.get_by_label("Search").fill("nothing is like this")
         assert page.locator("#none").is_visible()
 

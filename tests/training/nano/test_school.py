@@ -29,6 +29,22 @@ def drawn(tmp_path: Path) -> Path:
     return tmp_path / "frames"
 
 
+@pytest.fixture
+def typefaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home with a typeface of a family that is held out, which a machine may lack: Pillow's own by another
+    name."""
+    from r4agent.textworld.fonts import built_in
+
+    data = built_in().data
+    for encoding in ("latin-1", "utf-16-be"):
+        assert "Aileron".encode(encoding) in data
+        data = data.replace("Aileron".encode(encoding), "Caladea".encode(encoding))
+    folder = tmp_path / "home" / ".fonts"
+    folder.mkdir(parents=True)
+    (folder / "Caladea-Regular.ttf").write_bytes(data)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
 @contextmanager
 def attending(
     start: Path, taught: Path, out: Path, frames: Path, minutes: float
@@ -66,6 +82,7 @@ def steps(out: Path, rank: int) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("typefaces")
 def test_a_run_that_was_killed_goes_on(
     student: Checkpoint, taught: Path, drawn: Path, tmp_path: Path
 ) -> None:
