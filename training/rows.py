@@ -126,11 +126,11 @@ def led(episode: Episode) -> set[int]:
     cited = [place["view"] for place in (episode.end or {}).get("evidence", ())]
     if not cited:
         return set(range(1, len(said) + 1))
-    brought = _brought(episode)
+    looked = brought(episode)
     numbers = {len(said)}
     for view in cited:
-        while view in brought:
-            number, view = brought[view]
+        while view in looked:
+            number, view = looked[view]
             numbers.add(number)
     return numbers
 
@@ -141,11 +141,11 @@ def slipped(episode: Episode) -> set[int]:
     return {number for number, reply in said if reply["response_metadata"].get(SLIP)}
 
 
-def _brought(episode: Episode) -> dict[str, tuple[int, str | None]]:
+def brought(episode: Episode) -> dict[str, tuple[int, str | None]]:
     """Of each picture by name: which reply asked for it, and the earlier picture that this looked into. The
     overview was not asked for."""
     asked: dict[str, tuple[int, str | None]] = {}
-    brought: dict[str, tuple[int, str | None]] = {}
+    found: dict[str, tuple[int, str | None]] = {}
     number = 0
     for line in episode.history:
         if line["role"] == "ai":
@@ -153,8 +153,8 @@ def _brought(episode: Episode) -> dict[str, tuple[int, str | None]]:
             asked |= {call["id"]: (number, call["args"].get("view")) for call in line["tool_calls"]}
         elif line["role"] == "tool":
             for picture in pictures_in([line["content"]]):
-                brought[picture.name] = asked[line["tool_call_id"]]
-    return brought
+                found[picture.name] = asked[line["tool_call_id"]]
+    return found
 
 
 def _span(reply: AIMessage | Mapping[str, Any]) -> Span:

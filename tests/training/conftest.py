@@ -35,6 +35,20 @@ class Played:
     pictures: MediaStore
 
 
+@pytest.fixture(scope="module")
+def home_of_a_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An R4_HOME that the tests of one module share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("R4_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def bare_student(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A student for a teacher: a tokenizer and a profile, no weights."""
+    return bare_checkpoint("qwen2_5_vl", tmp_path_factory.mktemp("student"))
+
+
 @pytest.fixture(scope="session")
 def training_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One R4_HOME for all these tests: their stores come and go, and `r4 clean` asks after each."""

@@ -12,49 +12,35 @@ from r4agent.errors import UsageError
 from r4agent.evaluation import of_textworld
 from r4agent.evaluation.sight import during
 from r4agent.protocol import Malformed, parse
-from r4agent.training.looks import looks, steps
+from r4agent.training.looks import looks
 from r4agent.training.rows import replies, slipped
 from r4agent.training.sft import Lesson
 from r4agent.training.slips import slipping
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.trajectories import trajectories
 
-from ..policy.scripted_engine import bare_checkpoint
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _home(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("R4_HOME", str(tmp_path_factory.mktemp("home")))
-        yield
+pytestmark = pytest.mark.usefixtures("home_of_a_module")
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return bare_checkpoint("qwen2_5_vl", tmp_path_factory.mktemp("student"))
-
-
-@pytest.fixture(scope="module")
-def kept(student: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> list[Stored]:
+def kept(
+    home_of_a_module: None, bare_student: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> list[Stored]:
     store = EpisodeStore(tmp_path_factory.mktemp("slipped") / "data")
-    made = trajectories(of_textworld(0, 8, 1), student.name, store, "compositional", slips=0.5)
+    made = trajectories(of_textworld(0, 8, 1), bare_student.name, store, "compositional", slips=0.5)
     assert made.kept == 8
     return list(store.select())
 
 
 def said(stored: Stored) -> list[tuple[bool, str, bool]]:
     """Of each reply: whether it is marked, its text, and whether it was carried out."""
-    wrong = slipped(stored.episode)
-    done = iter(looks(stored.episode))
-    told = []
-    for number, (reply, step) in enumerate(
-        zip(replies(stored.episode), steps(stored.episode), strict=True), start=1
-    ):
-        called = reply["tool_calls"] or reply["invalid_tool_calls"] or step == "Malformed"
-        brought = "<tool_call>" in reply["content"] or reply["invalid_tool_calls"] or reply["tool_calls"]
-        carried = next(done).done if called and brought else step == "Answer"
-        told.append((number in wrong, reply["content"], carried))
-    return told
+    every, wrong = replies(stored.episode), slipped(stored.episode)
+    ran = [look.done for look in looks(stored.episode) if look.tool]  # of those that could be read
+    done = iter([*ran, every[-1]["step"] == "Answer"])
+    return [
+        (number in wrong, reply["content"], reply["step"] != "Malformed" and next(done))
+        for number, reply in enumerate(every, start=1)
+    ]
 
 
 def test_a_slip_comes_before_the_reply_that_is_right(kept: list[Stored]) -> None:
@@ -99,9 +85,9 @@ def test_a_box_astray_shows_nothing_of_the_answer(kept: list[Stored]) -> None:
     assert seen > 1
 
 
-def test_without_slips_a_plan_is_what_it_was(student: Checkpoint, tmp_path: Path) -> None:
+def test_without_slips_a_plan_is_what_it_was(bare_student: Checkpoint, tmp_path: Path) -> None:
     store = EpisodeStore(tmp_path / "data")
-    trajectories(of_textworld(0, 1, 1), student.name, store, "compositional")
+    trajectories(of_textworld(0, 1, 1), bare_student.name, store, "compositional")
     [stored] = store.select()
     assert not slipped(stored.episode)
     assert len(Lesson.of(stored.episode).turns) == len(replies(stored.episode))
@@ -126,8 +112,8 @@ def test_what_is_broken_can_t_be_carried_out() -> None:
 
 
 @pytest.mark.parametrize("chance", [-0.1, 1.0, float("nan")])
-def test_a_chance_that_is_none(chance: float, student: Checkpoint, tmp_path: Path) -> None:
+def test_a_chance_that_is_none(chance: float, bare_student: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="from 0 to less than 1"):
         trajectories(
-            of_textworld(0, 1, 1), student.name, EpisodeStore(tmp_path / "data"), "closer", slips=chance
+            of_textworld(0, 1, 1), bare_student.name, EpisodeStore(tmp_path / "data"), "closer", slips=chance
         )

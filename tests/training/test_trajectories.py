@@ -20,19 +20,12 @@ from r4agent.training.scene import Scene
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.trajectories import Made, trajectories
 
-from ..policy.scripted_engine import bare_checkpoint
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _home(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("R4_HOME", str(tmp_path_factory.mktemp("home")))
-        yield
+pytestmark = pytest.mark.usefixtures("home_of_a_module")
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return bare_checkpoint("qwen2_5_vl", tmp_path_factory.mktemp("student"))
+def student(bare_student: Checkpoint) -> Checkpoint:
+    return bare_student
 
 
 def make(

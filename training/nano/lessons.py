@@ -23,14 +23,14 @@ from r4agent.errors import UsageError
 from r4agent.geometry import Box, convert
 from r4agent.item import Item
 from r4agent.media.store import MediaStore
-from r4agent.media.view import Picture, pictures_in
+from r4agent.media.view import Picture
 from r4agent.textworld.level0 import Board
 from r4agent.textworld.writer import SEEDS_A_WORLD
 from r4agent.training.collator import expanded
 from r4agent.training.nano.labels import covered
 from r4agent.training.nano.script import EDGES, Script, What
 from r4agent.training.nano.student import BUDGET
-from r4agent.training.rows import Row, replies, slipped
+from r4agent.training.rows import Row, brought, slipped
 from r4agent.training.scene import boards_of
 from r4agent.training.store import EpisodeStore, Stored
 
@@ -135,6 +135,10 @@ def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
     pictures, asked = list(stored.episode.pictures), _asked(stored.episode, wrong)
     targets = _targets(asked, item, drawn)
     boxes = [at for at in script.learnt if checkpoint.tokenizer.id_to_token(script.ids[at]) == BOX]
+    if len(boxes) != len(targets):
+        raise UsageError(
+            f"{stored.episode.path}: a zoom of episode {stored.episode.id} was refused; make it anew"
+        )
     for at, target in zip(boxes, targets, strict=True):
         seen = _cells(script, target.picture, pictures[target.picture], target.box)
         for number, edge in enumerate(EDGES):
@@ -161,18 +165,10 @@ class _Asked(NamedTuple):
 def _asked(episode: Episode, wrong: set[int]) -> list[_Asked]:
     """The zooms of an episode, in order, but for those of replies with these numbers."""
     named = {picture.name: number for number, picture in enumerate(episode.pictures)}
-    called = [
-        call
-        for number, reply in enumerate(replies(episode), start=1)
-        for call in reply["tool_calls"]
-        if number not in wrong
-    ]
-    brought = {line["tool_call_id"]: line["content"] for line in episode.history if line["role"] == "tool"}
-    shown = [picture.name for call in called for picture in pictures_in([brought[call["id"]]])]
-    if len(shown) != len(called):
-        raise UsageError(f"{episode.path}: episode {episode.id}: a zoom of it was refused; make it anew")
     return [
-        _Asked(named[call["args"]["view"]], named[name]) for call, name in zip(called, shown, strict=True)
+        _Asked(named[view], named[name])
+        for name, (number, view) in brought(episode).items()
+        if view and number not in wrong
     ]
 
 
