@@ -36,8 +36,9 @@ def evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) ->
     if asked is None:
         return None
     budget = curriculum.asked_with
-    done = folder / "evaluation" / "done"
-    said = json.dumps(asked.model_dump() | {"budget": budget.model_dump()})
+    done, questions = folder / "evaluation" / "done", asked.load()
+    decides = asked.model_dump(mode="json") | {"budget": budget.model_dump(), "sha256": questions.sha256}
+    said = json.dumps(decides)
     if done.exists() and done.read_text() == said:
         return _latest(folder)
     with closing(open_engine(asked.engine, model, base_url=None, api_key=None)) as engine:
@@ -45,7 +46,7 @@ def evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) ->
         subject = Subject(policy, budget=budget)
         with watch(f"questions after {folder.name}") as progress:
             results = evaluate(
-                asked.load(),
+                questions,
                 subject,
                 out=folder / "evaluation",
                 resume=True,
@@ -53,7 +54,8 @@ def evaluated(curriculum: Curriculum, model: str, folder: Path, watch: Watch) ->
                 progress=progress,
             )
     write_results_page(results, folder / "evaluation")
-    done.write_text(said)
+    if results.finished:  # else those that failed are asked again
+        done.write_text(said)
     return results
 
 

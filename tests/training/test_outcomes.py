@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from r4agent.engines.checkpoint import PROFILE_FILE
-from r4agent.training.curriculum import Curriculum
+from r4agent.evaluation import of_textworld
+from r4agent.evaluation.questions import media_of
+from r4agent.item import write_items
+from r4agent.training.curriculum import Curriculum, Evaluation
 from r4agent.training.outcomes import evaluated, unwatched
 
 from ..conftest import needs
@@ -40,3 +43,21 @@ def test_a_checkpoint_is_evaluated_with_its_own_budget(
     again = evaluated(other, str(model), tmp_path / "stage", unwatched)
     assert again is not None
     assert again.header["config"]["budget"]["turns"] == 3
+    item = of_textworld(0, 1, 5).items[0]
+    clip, broken = Path(media_of(item, tmp_path / "clips")), tmp_path / "elsewhere" / "clip.mp4"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no video")
+    write_items(tmp_path / "asked.jsonl", [item.model_copy(update={"media": str(broken)})])
+    asked = Evaluation(questions=str(tmp_path / "asked.jsonl"), root=(broken.parent,), max_tokens=4)
+    filed = curriculum.model_copy(update={"evaluation": asked})
+    failed = evaluated(filed, str(model), tmp_path / "filed", unwatched)
+    assert failed is not None
+    assert not failed.finished
+    shutil.copy(clip, broken)
+    mended = [evaluated(filed, str(model), tmp_path / "filed", unwatched) for _ in range(2)]
+    assert all(one is not None and one.finished for one in mended)
+    assert len({one.path for one in mended if one}) == 1
+    write_items(tmp_path / "asked.jsonl", [item.model_copy(update={"media": str(broken), "id": "other"})])
+    fresh = evaluated(filed, str(model), tmp_path / "filed", unwatched)
+    assert fresh is not None
+    assert [row.id for row in fresh.scored] == ["other"]
