@@ -66,7 +66,7 @@ READ, ALONE, CORNER, BIND, LOCATE, WHOLE, SEARCHES = (
 )  # rows a step, which take about as long
 FEWEST = BUDGET.overview_images
 SEARCHED = 0.75  # of the batches of whole episodes
-EARLY = 0.25  # of the time, in which whole episodes would teach little
+EARLY = 0.25  # of the time, in which whole episodes would teach a new student little
 TELL, SCORE = 25, 500  # steps
 SAMPLE = 256  # for each score
 
@@ -99,9 +99,9 @@ class School:
         lesson = self.crops.lot.choice(self.plain)
         match task:
             case "read":
-                batch = tasks.read(self.crops, lesson, self.rows(READ))
+                batch = tasks.read(self.crops, lesson, self.rows(READ), answered=True)
             case "read alone":
-                batch = tasks.read(self.crops, lesson, self.rows(ALONE), alone=True)
+                batch = tasks.read(self.crops, lesson, self.rows(ALONE), alone=True, answered=True)
             case "corner":
                 batch = tasks.corner(self.crops, lesson, self.rows(CORNER))
             case "locate":
@@ -144,15 +144,15 @@ class School:
         return told
 
 
-def task_of(rank: int, world: int, step: int, share: float) -> str:
-    """What a process does in a step, after a share of the whole time: one alone takes the turns of two."""
+def task_of(rank: int, world: int, step: int, early: bool) -> str:
+    """What a process does in a step; early: parts only. One alone takes the turns of two."""
     if world == 1:
         rank, step = step % 2, step // 2
-    if share < EARLY:
+    if early:
         turns: tuple[str, ...] = ("read alone",) if rank == 0 else ("bind", "locate")
     else:
-        parts = ("bind", "locate", "scan", "corner")
-        mixed = tuple(task for part in parts for task in (part, "whole", "whole"))
+        parts = ("corner", "bind", "corner", "locate", "corner", "scan")  # a label missed is a search lost
+        mixed = tuple(task for part in parts for task in (part, "whole"))
         turns = ("read", "read alone") if rank == 0 else mixed
     return turns[step % len(turns)]
 
@@ -160,10 +160,12 @@ def task_of(rank: int, world: int, step: int, share: float) -> str:
 @dataclass
 class Progress:
     """How far a run is. minutes: how long it takes in all, however often it is begun; taken: how long it had
-    taken when this process began, at `since`. start: a digest of what it began with."""
+    taken when this process began, at `since`. early: the share of it without whole episodes. start: a digest
+    of what it began with."""
 
     out: Path
     minutes: float
+    early: float
     rate: float
     start: str
     optimizer: torch.optim.Optimizer
@@ -219,8 +221,8 @@ def train(school: School, progress: Progress) -> Iterator[dict[str, Any]]:
     rank, world = _rank(), dist.get_world_size() if dist.is_initialized() else 1
     progress.since = time.monotonic()
     while (share := progress.share()) < 1:
-        task = task_of(rank, world, progress.step, share)
-        with torch.autocast("cpu", torch.bfloat16):
+        task = task_of(rank, world, progress.step, share < progress.early)
+        with torch.autocast("cpu", torch.bfloat16, enabled=halves()):
             loss, told = school.loss(task)
         loss.backward()
         if world > 1:
@@ -232,6 +234,11 @@ def train(school: School, progress: Progress) -> Iterator[dict[str, Any]]:
         progress.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
         yield {"step": progress.step, "minutes": round(progress.elapsed(), 2), "task": task, **told}
+
+
+def halves() -> bool:
+    """Whether bfloat16 is faster here than float32: without AVX-512 it takes fifty times as long."""
+    return "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
 def average(parameters: list[Tensor]) -> None:
@@ -304,6 +311,12 @@ def _arguments() -> argparse.Namespace:
     made.add_argument("episodes", type=Path, help="a store of trajectories of the kind `closer`")
     made.add_argument("out", type=Path)
     made.add_argument("--minutes", type=float, default=60)
+    made.add_argument(
+        "--early",
+        type=float,
+        default=EARLY,
+        help="the share without whole episodes; 0 for one that grew",
+    )
     made.add_argument("--rate", type=float, default=1.5e-3, help="the highest learning rate")
     made.add_argument("--frames", type=Path, help="the folder of drawn frames, else OUT/frames")
     made.add_argument("--clips", type=int, default=2500, help="whose frames are drawn")
@@ -333,7 +346,7 @@ def _attend(given: argparse.Namespace) -> None:
         weights = (Path(given.start) / "model.safetensors").read_bytes()
         optimizer = torch.optim.AdamW(school.parameters, given.rate, betas=(0.9, 0.98), weight_decay=0.02)
         start = hashlib.sha256(weights).hexdigest()
-        progress = Progress(given.out, given.minutes, given.rate, start, optimizer)
+        progress = Progress(given.out, given.minutes, given.early, given.rate, start, optimizer)
         progress.resume(school)
         _run(school, progress, given.save)
 

@@ -31,7 +31,7 @@ from r4agent.training.nano.lessons import Lesson
 from r4agent.training.nano.pool import HUES, Pool
 from r4agent.training.nano.script import Batch, Script, batch, groups
 from r4agent.training.nano.signs import Crop, Sign, crop
-from r4agent.training.nano.student import NUMBERS
+from r4agent.training.nano.student import CHARACTERS, NUMBERS
 from r4agent.training.scene import BESIDE, roomy, written
 
 CLOSE, LOOSE, TAB = (0.0, 1.5), (0.0, 1.6), (0.2, 1.8)
@@ -40,6 +40,7 @@ are what is asked for."""
 SAME = 0.4  # of the signs with a label, that are asked for by it
 FOUND = 0.4  # of the rows that scan, whose label is found
 BARE = 0.15  # of the signs without a label, which are two of three, that are asked for theirs
+MISREAD = 0.25  # of the rows that are read and answered
 KEPT = 300  # signs at a time, of about a megabyte
 
 
@@ -96,19 +97,44 @@ class Videos:
         return [int(self.lot.choice(self.of[hue])) for hue in self.lot.sample(range(len(HUES)), frames)]
 
 
-def read(crops: Crops, lesson: Lesson, n: int, *, alone: bool = False) -> Batch:
+def read(crops: Crops, lesson: Lesson, n: int, *, alone: bool = False, answered: bool = False) -> Batch:
     """Crops of writing, each in place of the lesson's last picture. alone: without what comes before that,
-    which takes a third of the time."""
+    which takes a third of the time. answered: to the end of the reply, whose answer is a copy of the thought,
+    of one that is wrong too: else it would be read once more, and a second reading may differ."""
     shown, last = crops.take(n, "text"), len(lesson.refs) - 1
     before, rows = Script(lesson.script.checkpoint) if alone else lesson.until(last), []
     for one in shown:
         row = Script(before.checkpoint, len(before.ids)).picture(one.grid).copied(lesson.since(last))
-        for number, char in enumerate(one.sign.string):
-            row.look("letter", covered(one.grid, letter(one, number), row.starts[0])).said(char)
-        rows.append(row.said('.</think>\n<evidence>{"view": "'))
+        thought, text = row.after + len(row.ids), one.sign.string
+        if answered and crops.lot.random() < MISREAD:
+            text = _misread(text, crops.lot)
+            for char in text:
+                row.given(char)
+        else:
+            for number, char in enumerate(text):
+                row.look("letter", covered(one.grid, letter(one, number), row.starts[0])).said(char)
+        row.said('.</think>\n<evidence>{"view": "')
+        rows.append(_answered(row, one, f"v{last + 1}", text, thought) if answered else row)
     pictures = groups([one.pixels for one in shown])
     beginning = None if alone else _batch(before, lesson.pictures[:last])
     return batch(rows, pictures, before=beginning, letters=_spelt(shown, pictures))
+
+
+def _misread(text: str, lot: Random) -> str:
+    """With another character in one place."""
+    at = lot.randrange(len(text))
+    return text[:at] + lot.choice(CHARACTERS) + text[at + 1 :]
+
+
+def _answered(row: Script, one: Crop, name: str, text: str, thought: int) -> Script:
+    """The evidence, of the picture of that name, and the answer: the text that the thought says, from that
+    place on."""
+    box = ", ".join(f"{edge:.0f}" for edge in written(one.sign.box, one.view, QWEN2_5_VL))
+    row.given(f'{name}", "box": [{box}]}}</evidence><answer>')
+    for number, part in enumerate((*text, "</answer>")):
+        row.recalls[len(row.ids) - 1] = thought + number
+        row.said(part)
+    return row
 
 
 def corner(crops: Crops, lesson: Lesson, n: int) -> Batch:

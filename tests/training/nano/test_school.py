@@ -144,14 +144,14 @@ assert one.grad.tolist() == [3.0], one.grad
 def test_turns() -> None:
     from r4agent.training.nano.school import task_of
 
-    def turns(rank: int, world: int, share: float) -> list[str]:
-        return [task_of(rank, world, step, share) for step in range(12)]
+    def turns(rank: int, world: int, early: bool) -> list[str]:
+        return [task_of(rank, world, step, early) for step in range(12)]
 
-    assert turns(0, 2, 0.1) == 12 * ["read alone"]
-    assert turns(1, 2, 0.1) == 6 * ["bind", "locate"]
-    assert turns(0, 2, 0.5) == 6 * ["read", "read alone"]
-    late = ["bind", "whole", "whole", "locate", "whole", "whole"]
-    late += ["scan", "whole", "whole", "corner", "whole", "whole"]
-    assert turns(1, 2, 0.5) == turns(3, 4, 0.5) == late
-    alone = [task_of(0, 1, step, 0.5) for step in range(24)]
+    assert turns(0, 2, True) == 12 * ["read alone"]
+    assert turns(1, 2, True) == 6 * ["bind", "locate"]
+    assert turns(0, 2, False) == 6 * ["read", "read alone"]
+    late = ["corner", "whole", "bind", "whole", "corner", "whole", "locate", "whole"]
+    late += ["corner", "whole", "scan", "whole"]
+    assert turns(1, 2, False) == turns(3, 4, False) == late
+    alone = [task_of(0, 1, step, False) for step in range(24)]
     assert set(alone) == {"read", "read alone", *late}

@@ -57,6 +57,31 @@ def test_a_reader_says_what_is_written(student: Checkpoint, lesson: Lesson) -> N
             assert tokens == covered(one.grid, letter(one, number), start)
 
 
+def test_an_answer_is_a_copy_of_the_thought(student: Checkpoint, lesson: Lesson) -> None:
+    shown, batch = crops().take(32, "text"), tasks.read(crops(), lesson, 32, answered=True)
+    length, misread = before(batch).ids.shape[1], 0
+    for row, one in enumerate(shown):
+        ids = batch.ids[row].tolist()
+        said = student.tokenizer.decode(ids, skip_special_tokens=False)
+        thought = said.split(" shows it: ")[1].split(".</think>")[0]
+        assert said.split("<answer>")[1].startswith(f"{thought}</answer>")
+        view = f'"view": "v{len(lesson.refs)}"'
+        assert view in said  # the picture that the row shows
+        x0, y0, x1, y1 = boxed(said[said.index(view) :]).corners
+        assert x0 <= one.text.x0 <= one.text.x1 <= x1
+        assert y0 <= one.text.y0 <= one.text.y1 <= y1
+        recalls = {at: word - length for r, at, word in batch.recalls if r == row}
+        assert len(recalls) == len(thought) + 1
+        assert all(ids[at + 1] == ids[word] for at, word in list(recalls.items())[:-1])
+        wrong = thought != one.sign.string
+        assert len(thought) == len(one.sign.string)
+        letters = [at for r, at, what, _ in batch.looks if (r, what) == (row, "letter")]
+        assert len(letters) == (0 if wrong else len(thought))
+        assert learnt(batch, row, student).startswith(".</think>" if wrong else f"{thought}.</think>")
+        misread += wrong
+    assert 2 <= misread <= 16  # of 32, a quarter
+
+
 def test_letters_stand_where_their_ink_is() -> None:
     """A patch that is said to show a character holds ink of it: the ink's columns are those of the label."""
     for one in crops().take(16, "text"):
