@@ -10,7 +10,7 @@ Does not: show the answer legibly. What can be learnt from this is what a single
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -19,11 +19,12 @@ from r4agent.engines import Checkpoint
 from r4agent.evaluation import of_file
 from r4agent.evaluation.questions import media_of
 from r4agent.graphs import create_single_pass_graph
+from r4agent.graphs.rumination import Graph
 from r4agent.item import Item
 from r4agent.media.store import home
 from r4agent.progress import counter
 from r4agent.protocol import plain
-from r4agent.training.plans import Dictation
+from r4agent.training.plans import Dictation, Plan
 from r4agent.training.scene import Scene
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
@@ -55,8 +56,16 @@ def main() -> None:
     print(json.dumps({"episodes": len(out), "store": str(given.out)}))
 
 
-def teach(items: Sequence[Item], model: str, out: EpisodeStore, sizes: Sequence[int]) -> None:
-    """A lesson of each item with each size of the overview's pictures, in image tokens."""
+def teach(
+    items: Sequence[Item],
+    model: str,
+    out: EpisodeStore,
+    sizes: Sequence[int],
+    create: Callable[..., Graph] = create_single_pass_graph,
+    plan: Plan = at_once,
+) -> None:
+    """A lesson of each item with each size of the overview's pictures, in image tokens, in the graph that
+    `create` makes: where that has tools, `at_once` uses none."""
     checkpoint, pictures = Checkpoint.load(model), MediaStore()
     there = {_lesson(one) for one in stored_as(out, STAGE)}  # of a run that was killed
     most = checkpoint.budget.picture_tokens
@@ -66,8 +75,8 @@ def teach(items: Sequence[Item], model: str, out: EpisodeStore, sizes: Sequence[
                 if (item.id, tokens) in there:
                     continue
                 scene = Scene(item, checkpoint.profile, Random(0))
-                graph = create_single_pass_graph(
-                    Teacher(model=model, plan=Dictation(at_once, scene)),
+                graph = create(
+                    Teacher(model=model, plan=Dictation(plan, scene)),
                     budget=Budget(overview_tokens=tokens, picture_tokens=max(tokens, most)).over(
                         checkpoint.budget
                     ),
