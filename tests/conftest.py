@@ -15,7 +15,7 @@ from pathlib import Path
 
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"  # read when langgraph is imported, so before any test does
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a hub
-os.environ["OMP_NUM_THREADS"] = "1"  # workers share the cores: torch's threads would spin, waiting for each other
+os.environ["OMP_NUM_THREADS"] = "1"  # workers share the cores: threads of torch would spin while they wait
 os.environ["VLLM_NO_USAGE_STATS"] = "1"
 os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB an engine
 
