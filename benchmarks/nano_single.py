@@ -35,10 +35,11 @@ STAGE = "single"
 
 def at_once(scene: Scene) -> Iterator[str]:
     picture = scene.holding()
-    text = plain(scene.item.answers[0])
-    cite = {"view": picture.name, "box": scene.written(scene.text(picture), picture.view)}
+    name, text = picture.name, plain(scene.item.answers[0])
+    cite = {"view": name, "box": scene.written(scene.text(picture), picture.view)}
     said = f"<evidence>{json.dumps(cite)}</evidence><answer>{text}</answer>"
-    yield f"<think>Wanted: {scene.key}. {picture.name} shows it: {text}.</think>\n{said}"
+    thought = f"Wanted: {scene.key}. It is in this part of {name}. {name} shows it: {text}."
+    yield f"<think>{thought}</think>\n{said}"
 
 
 def main() -> None:

@@ -141,7 +141,7 @@ def _questions(world: int, n: int, stills: Path) -> list[Item]:
     of typefaces that may be learnt."""
     clips = range(world * SEEDS_A_WORLD, (world + 1) * SEEDS_A_WORLD)
     fits = known if world != HELD else lambda _: True
-    far = islice((item for item in of_textworld(0, 4 * n, world).items if _asks(item, fits)), n // 2)
+    far = islice((item for item in of_textworld(0, 3 * n, world).items if _asks(item, fits)), n // 2)
     near = islice(_near(reversed(clips), fits, stills), n // 2)
     return [item for pair in zip(map(_far, far), near, strict=True) for item in pair]
 
