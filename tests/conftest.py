@@ -22,6 +22,14 @@ os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB an engine
 import pytest
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A long value is named by its beginning. pytest puts a test's name into the environment, which every
+    process inherits that the test begins, and beyond 128 KB none can begin."""
+    if isinstance(val, str | bytes) and len(val) > 100:
+        return f"{ascii(val[:40])} and {len(val) - 40} more"
+    return None
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The root of the checkout."""
