@@ -26,7 +26,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     """A long value is named by its beginning. pytest puts a test's name into the environment, which every
     process inherits that the test begins, and beyond 128 KB none can begin."""
     if isinstance(val, str | bytes) and len(val) > 100:
-        return f"{ascii(val[:40])} and {len(val) - 40} more"
+        return f"{val[:40]!a} and {len(val) - 40} more"
     return None
 
 
