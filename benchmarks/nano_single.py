@@ -24,7 +24,7 @@ from r4agent.item import Item
 from r4agent.media.store import home
 from r4agent.progress import counter
 from r4agent.protocol import plain
-from r4agent.training.plans import Dictation
+from r4agent.training.plans import Dictation, Plan
 from r4agent.training.scene import Scene
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.teacher import Teacher
@@ -63,10 +63,11 @@ def teach(
     out: EpisodeStore,
     sizes: Sequence[int],
     create: Callable[..., Graph] = create_single_pass_graph,
+    plan: Plan = at_once,
     stage: str = STAGE,
 ) -> None:
     """A lesson of each item with each size of the overview's pictures, in image tokens, in the graph that
-    `create` makes: where that has tools, they are not used. stage: what the lessons are stored as."""
+    `create` makes: where that has tools, `at_once` uses none. stage: what the lessons are stored as."""
     checkpoint, pictures = Checkpoint.load(model), MediaStore()
     there = {_lesson(one) for one in stored_as(out, stage)}  # of a run that was killed
     most = checkpoint.budget.picture_tokens
@@ -77,7 +78,7 @@ def teach(
                     continue
                 scene = Scene(item, checkpoint.profile, Random(0))
                 graph = create(
-                    Teacher(model=model, plan=Dictation(at_once, scene)),
+                    Teacher(model=model, plan=Dictation(plan, scene)),
                     budget=Budget(overview_tokens=tokens, picture_tokens=max(tokens, most)).over(
                         checkpoint.budget
                     ),

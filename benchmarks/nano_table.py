@@ -5,7 +5,7 @@
 SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run. SINGLE, FORM:
 checkpoints of nano_single.yaml and nano_form.yaml. --of NAME: the policy that the controls are of, `school`
 or a stage; else the last stage. --rows NAMES: only these, that policy, and where pixels are to be equal the
-single pass. Rows:
+single pass; what they need not may be missing. Rows:
 
     single pass                     SINGLE, taught after the same school to answer at once, on the overview
     single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at
@@ -84,8 +84,8 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
     """The rows, and the name of the policy that controls are of. Exits where a checkpoint has another
     budget."""
     found = {path.parent.name[3:]: path for path in sorted(given.run.glob("[0-9][0-9]-*/checkpoint"))}
-    if not found:
-        sys.exit(f"{given.run}: no stage has ended there; run `r4 train` first")
+    if not found and not given.rows:
+        sys.exit(f"{given.run}: no stage has ended there; run `r4 train` first, or name --rows")
     stages = {"school": given.school, **found}
     of = given.of or list(stages)[-1]
     if of not in stages:

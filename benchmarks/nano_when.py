@@ -4,14 +4,13 @@
 
 The questions are of level 0, by colour, with answers of one to four characters. Half are of clips, in whose
 overview no sign can be read: far. Half are of a still picture of a sign that can be read at once: near. A
-policy is taught that is to be had anywhere: one that seldom looks. Of the clips it is shown one lesson in
-five that looks, and four that say the answer at once, which nobody can who sees what it sees; of the still
-pictures lessons that say it at once. From there it goes on in four ways:
+policy is taught that seldom looks: of the clips it is shown one lesson in three that looks, and two that
+give up; of the still pictures lessons that say the answer at once. From there it goes on in four ways:
 
     grpo          paid for answer and format
     grpo-curious  as grpo, with the curiosity reward (R_cur) besides
     same-sft      SFT on the same lessons: what the time alone is worth
-    chosen-sft    SFT on those of them in which the answer was seen, all of which GRPO would have paid
+    chosen-sft    SFT on those of them that were answered, all of which GRPO would have paid
 
 SFT takes as many steps as the time of grpo allows.
 
@@ -35,7 +34,7 @@ from random import Random
 from statistics import fmean, median
 from typing import Any
 
-from nano_single import teach
+from nano_single import at_once, teach
 from PIL import Image
 
 from r4agent.budget import Budget
@@ -59,6 +58,7 @@ from r4agent.training.nano.signs import crop, signs
 from r4agent.training.nano.student import BUDGET
 from r4agent.training.outcomes import evaluated
 from r4agent.training.scene import NEAR as ROOM
+from r4agent.training.scene import Scene
 from r4agent.training.stages import run
 from r4agent.training.store import EpisodeStore, Stored
 from r4agent.training.trajectories import trajectories
@@ -66,15 +66,15 @@ from r4agent.training.trajectories import trajectories
 TAUGHT, ASKED, HELD = 51, 52, 73  # worlds: of lessons, of questions for GRPO, and one that is held out
 MOST = 150  # tokens of a reply
 SHORT = 4  # characters
-SHARE = 5  # one lesson of a clip in so many looks
-FAR, NEAR, UNSEEN, LOOKED = "far", "near", "unseen", "closer"
+SHARE = 3  # one lesson of a clip in so many looks
+FAR, NEAR, GAVE_UP, LOOKED = "far", "near", "gave-up", "closer"
 AT_ONCE = {"picture_tokens": BUDGET.overview_tokens}  # of a still: an overview shows it as it is
 REWARDS: dict[str, dict[str, Any]] = {
     "grpo": {"accuracy": 1.0, "format": 0.1},
     "grpo-curious": {"accuracy": 1.0, "format": 0.1, "curiosity": {"weight": 1.0, "N": 2}},
 }
 NANO = Path(__file__).parents[1] / "examples" / "curricula" / "nano.yaml"
-RATE = 2e-4  # of SFT and of GRPO
+RATES = {"sft": 3e-4, "grpo": 1e-4}
 ROLLED = Budget(new_tokens=80)  # of a rollout: two looks and an answer take some 60
 
 
@@ -131,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     made.add_argument("--lessons", type=int, default=400)
     made.add_argument("--asked", type=int, default=200, help="questions for GRPO")
     made.add_argument("--n", type=int, default=200, help="held-out questions")
-    made.add_argument("--sft", type=int, default=60, help="steps")
+    made.add_argument("--sft", type=int, default=100, help="steps")
     made.add_argument("--grpo", type=int, default=15, help="steps")
     return made.parse_args()
 
@@ -178,24 +178,28 @@ def _near(clips: Iterable[int], fits: Callable[[str], bool], folder: Path) -> It
 
 
 def _teach(given: argparse.Namespace, items: Sequence[Item]) -> None:
-    """A lesson of each: with looks, or at once."""
+    """A lesson of each: with looks, at once, or given up."""
     store, sizes = EpisodeStore(given.out / "lessons"), [BUDGET.overview_tokens]
     far, near = ([item for item in items if item.meta["kind"] == kind] for kind in (FAR, NEAR))
     trajectories(Questions(LOOKED, tuple(far[::SHARE]), 0), str(given.start), store, "closer")
-    unseen = [item for number, item in enumerate(far) if number % SHARE]
-    for stage, some in ((NEAR, near), (UNSEEN, unseen)):
-        teach(some, str(given.start), store, sizes, create_rumination_graph, stage)
+    rest = [item for number, item in enumerate(far) if number % SHARE]
+    teach(near, str(given.start), store, sizes, create_rumination_graph, at_once, NEAR)
+    teach(rest, str(given.start), store, sizes, create_rumination_graph, _given_up, GAVE_UP)
     there = sorted(one.item.id for one in store.select() if one.item)
     if there != sorted(item.id for item in items):
         sys.exit(f"{store.folder}: its lessons are not those of this run; delete it, or give another --out")
+
+
+def _given_up(scene: Scene) -> Iterator[str]:
+    yield f"<think>Wanted: {scene.key}. Too small.</think>\n<not_found>too small</not_found>"
 
 
 def _sft(given: argparse.Namespace, nano: Curriculum, name: str, steps: int, *of: str) -> Sft:
     """of: which lessons, all unless told."""
     sft = nano.stages[0]
     assert isinstance(sft, Sft)
-    kept = Kept(episodes=given.out / "lessons", stage=of)
-    settings = sft.settings | {"max_steps": steps, "learning_rate": RATE}
+    kept = Kept(episodes=given.out / "lessons", status=("answered", "refused"), stage=of)
+    settings = sft.settings | {"max_steps": steps, "learning_rate": RATES["sft"]}
     return sft.model_copy(update={"name": name, "data": kept, "settings": settings, "vision": "frozen"})
 
 
@@ -203,7 +207,7 @@ def _grpo(given: argparse.Namespace, nano: Curriculum, name: str) -> Grpo:
     grpo = nano.stages[1]
     assert isinstance(grpo, Grpo)
     data = Asked(questions=str(given.out / "asked.jsonl"), root=_roots(given))
-    settings = grpo.settings | {"max_steps": given.grpo, "learning_rate": RATE}
+    settings = grpo.settings | {"max_steps": given.grpo, "learning_rate": RATES["grpo"]}
     changes = {"rewards": REWARDS[name], "settings": settings, "mask_cut": False, "budget": ROLLED}
     return grpo.model_copy(update={"name": name, "data": data, "vision": "frozen", **changes})
 
