@@ -74,7 +74,7 @@ REWARDS: dict[str, dict[str, Any]] = {
     "grpo-curious": {"accuracy": 1.0, "format": 0.1, "curiosity": {"weight": 1.0, "N": 2}},
 }
 NANO = Path(__file__).parents[1] / "examples" / "curricula" / "nano.yaml"
-RATES = {"sft": 3e-4, "grpo": 1e-4}
+RATE = 3e-4  # of SFT, which falls to nothing, and of GRPO
 ROLLED = Budget(new_tokens=80)  # of a rollout: two looks and an answer take some 60
 
 
@@ -199,7 +199,7 @@ def _sft(given: argparse.Namespace, nano: Curriculum, name: str, steps: int, *of
     sft = nano.stages[0]
     assert isinstance(sft, Sft)
     kept = Kept(episodes=given.out / "lessons", status=("answered", "refused"), stage=of)
-    settings = sft.settings | {"max_steps": steps, "learning_rate": RATES["sft"]}
+    settings = sft.settings | {"max_steps": steps, "learning_rate": RATE}
     return sft.model_copy(update={"name": name, "data": kept, "settings": settings, "vision": "frozen"})
 
 
@@ -207,7 +207,7 @@ def _grpo(given: argparse.Namespace, nano: Curriculum, name: str) -> Grpo:
     grpo = nano.stages[1]
     assert isinstance(grpo, Grpo)
     data = Asked(questions=str(given.out / "asked.jsonl"), root=_roots(given))
-    settings = grpo.settings | {"max_steps": given.grpo, "learning_rate": RATES["grpo"]}
+    settings = grpo.settings | {"max_steps": given.grpo, "learning_rate": RATE}
     changes = {"rewards": REWARDS[name], "settings": settings, "mask_cut": False, "budget": ROLLED}
     return grpo.model_copy(update={"name": name, "data": data, "vision": "frozen", **changes})
 
