@@ -5,7 +5,7 @@
 SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run. SINGLE, FORM:
 checkpoints of nano_single.yaml and nano_form.yaml. --of NAME: the policy that the controls are of, `school`
 or a stage; else the last stage. --rows NAMES: only these, that policy, and where pixels are to be equal the
-single pass; what they need not may be missing. Rows:
+single pass; checkpoints of no such row may be missing. Rows:
 
     single pass                     SINGLE, taught after the same school to answer at once, on the overview
     single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at

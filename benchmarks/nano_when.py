@@ -1,6 +1,6 @@
 """Does GRPO teach when to look, and what does the curiosity reward add?
 
-    python benchmarks/nano_when.py nano/world/colour.jsonl --out nano/when
+    python benchmarks/nano_when.py --out nano/when
 
 The questions are of level 0, by colour, with answers of one to four characters. Half are of clips, in whose
 overview no sign can be read: far. Half are of a still picture of a sign that can be read at once: near. A
