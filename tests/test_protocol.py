@@ -125,9 +125,9 @@ def test_a_cut_call_is_never_a_call(length: int) -> None:
     "piece", ["x", "<think>", "</think>", "<tool_call>{", "<answer></answer>", "{[", "<<<", "é\u202e"]
 )
 def test_a_megabyte_of_anything_takes_no_time(piece: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     parse(piece * (1_000_000 // len(piece)))
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @given(st.lists(PIECES | st.text(max_size=20), max_size=20).map("".join))

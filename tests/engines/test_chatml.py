@@ -241,9 +241,9 @@ def test_a_call_that_is_only_thought_of_is_none() -> None:
     "text", ["<tool_call>" * 100_000, "<tool_call>" + " " * 1_000_000, "<tool_call></tool_call>" * 50_000]
 )
 def test_long_replies_take_linear_time(text: str) -> None:
-    begun = time.monotonic()
+    begun = time.thread_time()
     calls_in(text)
-    assert time.monotonic() - begun < 5
+    assert time.thread_time() - begun < 5
 
 
 # Refusals

@@ -55,8 +55,9 @@ LONG = {"type": "string", "minLength": 6000}  # a reply that goes on until it is
 
 
 @pytest.fixture(scope="session")
-def started(tiny: Tiny) -> Iterator[Callable[..., Any]]:
-    """From a family to its engine, begun once. One a process: vLLM keeps much of itself in globals."""
+def started() -> Iterator[Callable[..., Any]]:
+    """From a checkpoint to its engine, begun once. They end together: vLLM keeps much of itself in globals,
+    and the first that closes takes the others along."""
     needs("vllm")
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"
     from r4agent.engines.local import VllmEngine
@@ -64,8 +65,8 @@ def started(tiny: Tiny) -> Iterator[Callable[..., Any]]:
     running: list[VllmEngine] = []
 
     @cache
-    def engine(family: str) -> VllmEngine:
-        running.append(VllmEngine(Checkpoint.load(tiny(family)), **ARGS))
+    def engine(checkpoint: Path) -> VllmEngine:
+        running.append(VllmEngine(Checkpoint.load(checkpoint), **ARGS))
         return running[-1]
 
     yield engine
@@ -74,14 +75,14 @@ def started(tiny: Tiny) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def engine(started: Callable[..., Any], family: str) -> Any:
-    return started(family)
+def engine(started: Callable[..., Any], tiny: Tiny, family: str) -> Any:
+    return started(tiny(family))
 
 
 @pytest.fixture
-def qwen3(started: Callable[..., Any]) -> Any:
+def qwen3(started: Callable[..., Any], tiny: Tiny) -> Any:
     """For what does not differ between families."""
-    return started("qwen3_vl")
+    return started(tiny("qwen3_vl"))
 
 
 class Album:
@@ -349,12 +350,12 @@ def test_the_graph_keeps_the_tokens_that_the_engine_saw(
     assert Ledger.of(kept).ids == ledger.ids  # as the checkpointer keeps them
 
 
-def test_pushed_weights_are_used_at_once(started: Callable[..., Any], tmp_path: Path) -> None:
+def test_pushed_weights_are_used_at_once(started: Callable[..., Any], tiny: Tiny, tmp_path: Path) -> None:
     """They equal transformers' opinion of the new weights, and nothing the old ones computed is met again."""
     from r4agent.engines.hf import TransformersEngine
     from r4agent.engines.tiny import make_tiny
 
-    engine = started("qwen2_5_vl")
+    engine = started(tiny("qwen2_5_vl"))
     album = Album(engine.checkpoint, 2, seed=4)
     before = engine.submit(request(engine, album=album)).result(60)
     other = TransformersEngine(Checkpoint.load(make_tiny("qwen2_5_vl", tmp_path / "other", seed=1)))
@@ -375,13 +376,13 @@ def test_pushed_weights_are_used_at_once(started: Callable[..., Any], tmp_path: 
     assert back.logprobs == pytest.approx(before.logprobs, abs=1e-4)
 
 
-def test_a_head_that_is_tied_to_the_embedding_gets_the_new_one(tmp_path: Path) -> None:
+def test_a_head_that_is_tied_to_the_embedding_gets_the_new_one(
+    started: Callable[..., Any], tmp_path: Path
+) -> None:
     """Of the nano policy; the tiny models have a head of their own."""
-    needs("vllm")
     from safetensors.torch import load_file, save_file
 
     from r4agent.engines.hf import TransformersEngine
-    from r4agent.engines.local import VllmEngine
     from r4agent.policy.nano import nano_checkpoint
 
     folder = Path(shutil.copytree(nano_checkpoint(), tmp_path / "other"))
@@ -389,14 +390,13 @@ def test_a_head_that_is_tied_to_the_embedding_gets_the_new_one(tmp_path: Path) -
     weights["model.embed_tokens.weight"] *= 1.1
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     other = TransformersEngine(Checkpoint.load(folder))
-    engine = VllmEngine(Checkpoint.load(nano_checkpoint()), **ARGS)
+    engine = started(nano_checkpoint())
     try:
         before = engine.submit(request(engine)).result(60)
         engine.load_weights(_named(other))
         after = engine.submit(request(engine)).result(60)
         theirs = other.submit(request(other)).result(60)
     finally:
-        engine.close()
         other.close()
     assert after.ids == theirs.ids
     assert after.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)

@@ -65,7 +65,7 @@ def test_a_hang_is_stopped_at_the_limit(fake: Path) -> None:
         start = time.monotonic()
         with pytest.raises(MediaError, match="decoding frame 2 took more than 2 s and was stopped"):
             source.frame(2)
-        assert 2.0 <= time.monotonic() - start < 6.0
+        assert 2.0 <= time.monotonic() - start < 60
 
 
 def test_too_much_memory_is_a_media_error_and_the_decoder_lives(fake: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_decoder_ends_with_its_parent(picture: Path, at_work: bool) -> None:
         time.sleep(0.3)
         assert alive(pid)
         parent.kill()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.02)
     assert not alive(pid)

@@ -261,7 +261,7 @@ def test_seconds_are_capped_in_body_and_header(get: Callable[..., Path], tmp_pat
     started = time.monotonic()
     with pytest.raises(MediaError, match=r"took more than 0\.5 s"):
         get(path, most_seconds=0.5)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert not (tmp_path / "fetched").exists() or list((tmp_path / "fetched").iterdir()) == []
 
 

@@ -193,6 +193,16 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+def worked(page: Any) -> float:
+    """Seconds that the page's process has computed so far, which other work on the machine changes little."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    session.detach()
+    [seconds] = [metric["value"] for metric in metrics if metric["name"] == "ProcessTime"]
+    return float(seconds)
+
+
 @pytest.fixture
 def opened(browser: Any) -> Callable[..., Any]:
     """`with opened(path, **context) as page`: a page from disk. It must end without a complaint on its
