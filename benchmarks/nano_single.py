@@ -2,15 +2,15 @@
 
     python benchmarks/nano_single.py nano/world/taught.jsonl --n 600 --model nano/start --out nano/single-data
 
-Promises: the same system as the nano policy's trajectories (graph, teacher, tokens, store), but that the
-overview is all there is, in each of the sizes given, and the answer is said at once, with its place.
+Promises: the same system as the nano policy's trajectories (graph, prompt, teacher, tokens, store), but that
+no tool is called: the answer is said at once, with its place, from an overview in each of the sizes given.
 Does not: show the answer legibly. What can be learnt from this is what a single pass can know.
 """
 
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -18,8 +18,7 @@ from r4agent import Budget, Episode, MediaStore
 from r4agent.engines import Checkpoint
 from r4agent.evaluation import of_file
 from r4agent.evaluation.questions import media_of
-from r4agent.graphs import create_single_pass_graph
-from r4agent.graphs.rumination import Graph
+from r4agent.graphs import create_rumination_graph
 from r4agent.item import Item
 from r4agent.media.store import home
 from r4agent.progress import counter
@@ -62,12 +61,11 @@ def teach(
     model: str,
     out: EpisodeStore,
     sizes: Sequence[int],
-    create: Callable[..., Graph] = create_single_pass_graph,
     plan: Plan = at_once,
     stage: str = STAGE,
 ) -> None:
-    """A lesson of each item with each size of the overview's pictures, in image tokens, in the graph that
-    `create` makes: where that has tools, `at_once` uses none. stage: what the lessons are stored as."""
+    """A lesson of each item with each size of the overview's pictures, in image tokens.
+    stage: what the lessons are stored as."""
     checkpoint, pictures = Checkpoint.load(model), MediaStore()
     there = {_lesson(one) for one in stored_as(out, stage)}  # of a run that was killed
     most = checkpoint.budget.picture_tokens
@@ -77,7 +75,7 @@ def teach(
                 if (item.id, tokens) in there:
                     continue
                 scene = Scene(item, checkpoint.profile, Random(0))
-                graph = create(
+                graph = create_rumination_graph(
                     Teacher(model=model, plan=Dictation(plan, scene)),
                     budget=Budget(overview_tokens=tokens, picture_tokens=max(tokens, most)).over(
                         checkpoint.budget

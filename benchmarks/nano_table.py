@@ -7,7 +7,8 @@ checkpoints of nano_single.yaml and nano_form.yaml. --of NAME: the policy that t
 or a stage; else the last stage. --rows NAMES: only these, that policy, and where pixels are to be equal the
 single pass; checkpoints of no such row may be missing. Rows:
 
-    single pass                     SINGLE, taught after the same school to answer at once, on the overview
+    single pass                     SINGLE, taught after the same school to answer at once, on the overview;
+                                    its calls, should it make any, are refused
     single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at
                                     least as many image tokens as that policy used on the question
     school, drp-sft, rl-d, …        rumination after each stage
@@ -40,6 +41,7 @@ from r4agent.policy.chat import ChatR4
 
 SINGLE, EQUAL = "single pass", "single pass at equal pixels"
 CONTROLS = ("random crop", "blank crop", "no tool")
+ONCE = ("--control", "no-tool")  # it is taught to call none; a call that it makes shows it nothing
 MOST = 150  # tokens of a reply
 SIZES = (15, 24, 45)  # image tokens of a picture of the overview that SINGLE is taught with
 
@@ -91,7 +93,7 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
     if of not in stages:
         sys.exit(f"--of {of}: there are {', '.join(stages)}")
     rows: dict[str, Row] = {
-        SINGLE: Row(given.single, ["--single-pass"]),
+        SINGLE: Row(given.single, ONCE),
         **{name: Row(path) for name, path in stages.items()},
         **{control: Row(stages[of], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
         "form alone": Row(given.form),
@@ -140,7 +142,7 @@ def _folder(given: argparse.Namespace, name: str, checkpoint: Path) -> Path:
 
 def _equal(given: argparse.Namespace, ruminated: Results) -> dict[str, Any]:
     """SINGLE, with at least as many image tokens as the ruminating policy used on each question."""
-    subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), single_pass=True)
+    subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), control="no-tool")
     questions = of_textworld(0, given.n, given.seed)
     budgets = {row.id: _as_large(subject.budget, int(row.cost["image_tokens"])) for row in ruminated.scored}
     folder = _folder(given, EQUAL, given.single)

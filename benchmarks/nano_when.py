@@ -43,7 +43,6 @@ from r4agent.evaluation import Questions, Results, of_textworld
 from r4agent.evaluation.questions import media_of
 from r4agent.evaluation.statistics import mean, paired
 from r4agent.evaluation.subject import machine
-from r4agent.graphs import create_rumination_graph
 from r4agent.item import Item, Span, write_items
 from r4agent.media.store import home
 from r4agent.policy.nano import nano_checkpoint
@@ -183,8 +182,8 @@ def _teach(given: argparse.Namespace, items: Sequence[Item]) -> None:
     far, near = ([item for item in items if item.meta["kind"] == kind] for kind in (FAR, NEAR))
     trajectories(Questions(LOOKED, tuple(far[::SHARE]), 0), str(given.start), store, "closer")
     rest = [item for number, item in enumerate(far) if number % SHARE]
-    teach(near, str(given.start), store, sizes, create_rumination_graph, at_once, NEAR)
-    teach(rest, str(given.start), store, sizes, create_rumination_graph, _given_up, GAVE_UP)
+    teach(near, str(given.start), store, sizes, at_once, NEAR)
+    teach(rest, str(given.start), store, sizes, _given_up, GAVE_UP)
     there = sorted(one.item.id for one in store.select() if one.item)
     if there != sorted(item.id for item in items):
         sys.exit(f"{store.folder}: its lessons are not those of this run; delete it, or give another --out")
