@@ -1,6 +1,9 @@
 """Lessons for the single pass that the nano policy is compared with: the same questions, answered at once.
 
-    python benchmarks/nano_single.py nano/world/taught.jsonl --n 600 --model nano/start --out nano/single-data
+    python benchmarks/nano_single.py nano/world/taught.jsonl --n 200 --model nano/school/checkpoint \
+        --out nano/single-data
+
+--model is the checkpoint that nano_single.yaml trains: the lessons are in its tokens.
 
 Promises: the same system as the nano policy's trajectories (graph, prompt, teacher, tokens, store), but that
 no tool is called: the answer is said at once, with its place, from an overview in each of the sizes given.
@@ -48,7 +51,7 @@ def main() -> None:
     made.add_argument("--out", type=Path, required=True)
     made.add_argument("--n", type=int, help="how many questions, drawn by lot (default: all)")
     made.add_argument(
-        "--tokens", type=int, nargs="+", default=[15, 24, 45], help="of a picture of the overview"
+        "--tokens", type=int, nargs="+", default=[15, 24, 45, 60], help="of a picture of the overview"
     )
     given = made.parse_args()
     out = EpisodeStore(given.out)

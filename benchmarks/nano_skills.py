@@ -1,9 +1,10 @@
-"""What a nano policy can do, skill by skill, on clips and typefaces that it was never trained on.
+"""What a nano policy can do, skill by skill, on clips that it was never trained on.
 
     python benchmarks/nano_skills.py CHECKPOINT EPISODES [--n 1000]
 
 CHECKPOINT: a folder, or `nano`, the one that comes with the package. EPISODES: a store of trajectories of the
-kind `closer`, whose beginnings the rows go on from.
+kind `closer`, whose beginnings the rows go on from, made with that checkpoint as --model. Unknown typefaces
+are those whose texts are never learnt; labels that a search passed by may have been in them.
 
 Promises: each token is said greedily after the right ones before it; intervals are Wilson's, of 95 %. The
 last line is JSON. Chance for the frame is one in eight.

@@ -1,6 +1,6 @@
 """The nano policy's table: does looking again help, what does each stage add, and is it the looking?
 
-    python benchmarks/nano_table.py SCHOOL RUN SINGLE FORM --n 500 --seed 72 --out nano/table
+    python benchmarks/nano_table.py SCHOOL RUN SINGLE FORM --n 500 --seed 74 --out nano/table
 
 SCHOOL: the checkpoint that comes out of school. RUN: the folder of the nano curriculum's run. SINGLE, FORM:
 checkpoints of nano_single.yaml and nano_form.yaml. --of NAME: the policy that the controls are of, `school`
@@ -9,17 +9,19 @@ single pass; checkpoints of no such row may be missing. Rows:
 
     single pass                     SINGLE, taught after the same school to answer at once, on the overview;
                                     its calls, should it make any, are refused
-    single pass at equal pixels     SINGLE, its eight pictures of the least size that makes them together at
-                                    least as many image tokens as that policy used on the question
+    single pass at equal pixels     SINGLE, its eight pictures of the least size that it was taught with that
+                                    makes them together at least as many image tokens as that policy used on
+                                    the question
     school, drp-sft, rl-d, …        rumination after each stage
     random crop, blank crop         that policy; what it asks for is shown elsewhere, or blank
     no tool                         that policy, its calls refused
-    form alone                      FORM, which had the same SFT on the same episodes, without school
+    form alone                      FORM, which had SFT on episodes of that form, and no school
 
 Promises: each row is real vLLM through the product's graph, on the same questions, by `r4 eval` (equal
 pixels: by the function that it calls). Killed and run again, it goes on; another checkpoint in the same
 place is another run.
-The last line is JSON: {row: {exact_match, anls, ci95, n}}.
+The last line is JSON: {row: {exact_match, anls, ci95, n, evidence_hit, image_tokens}}; the last two are the
+share of questions whose answer names the right place, and a question's image tokens.
 Does not: train. "no tool" shows a policy errors that it never met: it measures whether it still answers.
 """
 
@@ -43,7 +45,7 @@ SINGLE, EQUAL = "single pass", "single pass at equal pixels"
 CONTROLS = ("random crop", "blank crop", "no tool")
 ONCE = ("--control", "no-tool")  # it is taught to call none; a call that it makes shows it nothing
 MOST = 150  # tokens of a reply
-SIZES = (15, 24, 45)  # image tokens of a picture of the overview that SINGLE is taught with
+SIZES = (15, 24, 45, 60)  # image tokens of a picture of the overview that SINGLE is taught with
 
 
 class Row(NamedTuple):
@@ -62,11 +64,12 @@ def main() -> None:
     if EQUAL in given.rows:
         equal = _equal(given, Results.read(Path(told[of]["results"])))
         table = {SINGLE: table.pop(SINGLE), EQUAL: equal, **table}
-    print(f"\n{'':30} exact match, %          ANLS   n")
+    print(f"\n{'':30} exact match, %          ANLS   right place  image tokens  n")
     for name, cell in table.items():
         low, high = (100 * v for v in cell["ci95"])
         exact = f"{100 * cell['exact_match']:5.1f} ({low:4.1f} to {high:4.1f})"
-        print(f"{name:30} {exact:22} {cell['anls']:.3f} {cell['n']:4}")
+        more = f"{100 * cell['evidence_hit']:9.1f} %  {cell['image_tokens']:12.0f}"
+        print(f"{name:30} {exact:22} {cell['anls']:.3f}  {more}  {cell['n']}")
     print(json.dumps(table))
 
 
@@ -75,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     for name in ("school", "run", "single", "form"):
         made.add_argument(name, type=Path)
     made.add_argument("--n", type=int, default=500)
-    made.add_argument("--seed", type=int, default=72)
+    made.add_argument("--seed", type=int, default=74)
     made.add_argument("--out", type=Path, default=Path("nano/table"), help="folder of results")
     made.add_argument("--rows", nargs="+", help="their names (default: all)")
     made.add_argument("--of", help="the policy that the controls are of (default: the last stage)")
@@ -128,8 +131,9 @@ def _eval(given: argparse.Namespace, name: str, row: Row) -> dict[str, Any]:
 
 
 def _cell(told: Mapping[str, Any]) -> dict[str, Any]:
-    ci95 = told["ci95"]["exact_match"]
-    return {"exact_match": told["exact_match"], "anls": told["anls"], "ci95": ci95, "n": told["scored"]}
+    same = {name: told[name] for name in ("exact_match", "anls", "evidence_hit")}
+    same["image_tokens"] = told["cost"]["image_tokens"]
+    return same | {"ci95": told["ci95"]["exact_match"], "n": told["scored"]}
 
 
 def _folder(given: argparse.Namespace, name: str, checkpoint: Path) -> Path:

@@ -20,7 +20,9 @@ same held-out questions by real vLLM, greedily. Killed and run again, it goes on
 training steps with their rollouts; looked is the share that was shown more than the overview; sampled is of
 the first and last quarter of GRPO's own rollouts.
 Does not: search for constants, or know how other seeds would do: each way is gone once. R_cur has Pixel
-Reasoner's, but that two calls are free: a sign needs two.
+Reasoner's, but that two calls are free: a sign needs two. Nor does it tell whether a policy goes by what can
+be read or by the medium: far is always a clip, near always a still picture. What lies in --out is gone on
+with, so other weights at the path of --start need another --out.
 """
 
 import argparse

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def check(row: Row, checkpoint: Checkpoint, store: MediaStore, *, for_rl: bool = False) -> None:
     """Raises an R4Error unless the row can be trained on. store: where its pictures are. for_rl: also what
     policy gradients need, the logprobs of an own sample at temperature 1 and top_p 1."""
+    check_tokenizer(row, checkpoint)
     _check_shape(row, checkpoint)
     _check_ids(row, checkpoint)
     _check_length(row, checkpoint)
@@ -30,6 +31,15 @@ def check(row: Row, checkpoint: Checkpoint, store: MediaStore, *, for_rl: bool =
         _check_picture(row, number, checkpoint, store)
     if for_rl:
         _check_sampling(row)
+
+
+def check_tokenizer(row: Row, checkpoint: Checkpoint) -> None:
+    """Raises RunError where the row's ids are another tokenizer's. A log that does not say whose passes."""
+    if row.tokenizer not in (None, checkpoint.tokenizer_digest):
+        raise RunError(
+            f"{where(row)}: its ids are not those of {checkpoint.name}'s tokenizer; train the model that the "
+            "episode was sampled from"
+        )
 
 
 def check_inputs(inputs: "Mapping[str, torch.Tensor]", rows: Sequence[Row], checkpoint: Checkpoint) -> None:

@@ -134,9 +134,16 @@ def _row(record: Mapping[str, Any]) -> Row:
             taught=record["taught"],
             temperature=record["temperature"],
             top_p=record["top_p"],
+            tokenizer=_tokenizer(record["log"]),
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise UsageError(f"a row without tokens, or not of r4 episodes export: {one_line(error)}") from error
+
+
+def _tokenizer(log: str | None) -> str | None:
+    """Whose tokens they are stands in the log alone."""
+    digest: str | None = json.loads(log)[0][0]["model"].get("tokenizer") if log else None
+    return digest
 
 
 def _item(record: Mapping[str, Any]) -> Item:

@@ -30,7 +30,8 @@ class Row:
     sampled in, from 1; 0 where it was given. logprobs: of each id, under the policy that sampled it, before
     temperature; 0.0 where given. images, grids: the pictures in the order shown, as `img:<sha256>` and in
     patches. taught: a teacher dictated replies, so there are no logprobs to trust. temperature, top_p: what
-    was sampled with; of a thread of several questions, the first that differ from 1.
+    was sampled with; of a thread of several questions, the first that differ from 1. tokenizer: whose ids
+    these are, as `Checkpoint.tokenizer_digest`; None where the log is of a time when that was not said.
     """
 
     episode: str
@@ -42,6 +43,7 @@ class Row:
     taught: bool
     temperature: float = 1.0
     top_p: float = 1.0
+    tokenizer: str | None = None
 
     @property
     def prompt(self) -> int:
@@ -64,6 +66,7 @@ class Row:
             taught=any(part.header["model"].get("engine") == TEACHER for part in thread(episode)),
             temperature=temperature,
             top_p=top_p,
+            tokenizer=episode.header["model"].get("tokenizer"),
         )
 
     @classmethod
@@ -75,6 +78,7 @@ class Row:
         taught: bool,
         temperature: float = 1.0,
         top_p: float = 1.0,
+        tokenizer: str | None = None,
     ) -> "Row":
         """Fold replies that carry their spans. Raises as `of` does."""
         said = list(replies)
@@ -102,6 +106,7 @@ class Row:
             taught=taught,
             temperature=temperature,
             top_p=top_p,
+            tokenizer=tokenizer,
         )
 
 

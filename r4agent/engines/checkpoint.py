@@ -6,6 +6,7 @@ else is refused by name.
 Does not: load weights (engines do) or need torch.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -122,6 +123,12 @@ class Checkpoint:
             ) from error
         tokenizer.encode_special_tokens = True
         return tokenizer
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """Of the tokenizer's tokens with their ids: where it is equal, ids mean the same."""
+        tokens = sorted((ident, token) for token, ident in self.tokenizer.get_vocab().items())
+        return hashlib.sha256(json.dumps(tokens).encode()).hexdigest()[:16]
 
     def token(self, text: str) -> int:
         """The id of a token by its name, such as `<|im_end|>`."""

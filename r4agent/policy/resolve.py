@@ -81,9 +81,12 @@ def budget_of(policy: str | BaseChatModel) -> Budget:
 
 def described(model: BaseChatModel) -> dict[str, Any]:
     """Which model of its class, and how it samples: what LangChain tells tracers, which is no key, and of
-    ours all that they are identified by."""
+    ours all that they are identified by. Where tokens are kept, also whose those are."""
     ours = getattr(model, "takes_references", False)
-    return {**model._get_ls_params(), **(model._identifying_params if ours else {})}
+    told = {**model._get_ls_params(), **(model._identifying_params if ours else {})}
+    if getattr(model, "token_exact", False):
+        told["tokenizer"] = model.checkpoint.tokenizer_digest  # type: ignore[attr-defined]
+    return told
 
 
 def sampling(model: BaseChatModel) -> dict[str, float] | None:

@@ -82,6 +82,13 @@ def test_an_id_that_the_model_has_not(row: Row, episodes: Played, checkpoint: Ch
         check(foreign, checkpoint, episodes.pictures)
 
 
+def test_ids_of_another_tokenizer(row: Row, episodes: Played, checkpoint: Checkpoint) -> None:
+    assert row.tokenizer == checkpoint.tokenizer_digest
+    check(replace(row, tokenizer=None), checkpoint, episodes.pictures)  # of an older log, which says nothing
+    with pytest.raises(RunError, match=f"episode {row.episode}: its ids are not those of .*; train"):
+        check(replace(row, tokenizer="0" * 16), checkpoint, episodes.pictures)
+
+
 def test_a_vision_token_that_was_sampled(row: Row, episodes: Played, checkpoint: Checkpoint) -> None:
     banned = checkpoint.token("<|vision_start|>")
     sampled = replace(row, ids=changed(row.ids, first_of(row, 2), banned))

@@ -26,6 +26,7 @@ from r4agent.media.store import MediaStore
 from r4agent.media.view import Picture
 from r4agent.textworld.level0 import Board
 from r4agent.textworld.writer import SEEDS_A_WORLD
+from r4agent.training.checks import check_tokenizer
 from r4agent.training.collator import expanded
 from r4agent.training.nano.labels import covered
 from r4agent.training.nano.script import EDGES, Script, What
@@ -123,6 +124,7 @@ def _check(stored: Stored, item: Item) -> None:
 def taught(stored: Stored, item: Item, checkpoint: Checkpoint) -> Script:
     """One such episode."""
     row = Row.of(stored.episode)
+    check_tokenizer(row, checkpoint)
     whole = expanded(row, checkpoint)
     script = Script(checkpoint, ids=list(whole.ids), grids=[(g[1] // 2, g[2] // 2) for g in row.grids])
     wrong = slipped(stored.episode)

@@ -124,10 +124,11 @@ class School:
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def score(self, n: int) -> dict[str, list[float]]:
-        """Of held-out clips, 1 or 0 each. read: a text is read whole, in known and unknown typefaces. label:
-        the letter on a tab, or that there is none, and whether it is the one asked for. frame: the frame of a
-        question by colour is named. board, place named, text: a box is at most three pixels off at any edge,
-        of the sign of that colour, of the sign or its label in that frame."""
+        """Of held-out clips, 1 or 0 each. read: a text is read whole, in known and unknown typefaces: those
+        whose texts are never learnt, though labels that a search passes by may be in them. label: the letter
+        on a tab, or that there is none, and whether it is the one asked for. frame: the frame of a question
+        by colour is named. board, place named, text: a box is at most three pixels off at any edge, of the
+        sign of that colour, of the sign or its label in that frame."""
         forward, told, lesson = Forward(self.model), {}, self.plain[0]
         for name, fits in (("read", known), ("read, unknown typefaces", unknown)):
             crops = tasks.Crops(signs(count(SCORED), fits), BUDGET, Random(1), reuse=1)
