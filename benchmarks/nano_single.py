@@ -33,6 +33,7 @@ from r4agent.training.teacher import Teacher
 from r4agent.training.trajectories import stored_as
 
 STAGE = "single"
+SIZES = (15, 24, 45, 60)  # image tokens of a picture of the overview
 
 
 def at_once(scene: Scene) -> Iterator[str]:
@@ -50,9 +51,7 @@ def main() -> None:
     made.add_argument("--model", required=True, help="the student, whose tokens are said")
     made.add_argument("--out", type=Path, required=True)
     made.add_argument("--n", type=int, help="how many questions, drawn by lot (default: all)")
-    made.add_argument(
-        "--tokens", type=int, nargs="+", default=[15, 24, 45, 60], help="of a picture of the overview"
-    )
+    made.add_argument("--tokens", type=int, nargs="+", default=SIZES, help="of a picture of the overview")
     given = made.parse_args()
     out = EpisodeStore(given.out)
     teach(of_file(given.questions, given.n).items, given.model, out, given.tokens)

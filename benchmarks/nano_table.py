@@ -34,6 +34,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nano_single import SIZES
+
 from r4agent.budget import Budget
 from r4agent.engines import Checkpoint
 from r4agent.evaluation import Results, evaluate, of_textworld, summary
@@ -43,9 +45,8 @@ from r4agent.policy.chat import ChatR4
 
 SINGLE, EQUAL = "single pass", "single pass at equal pixels"
 CONTROLS = ("random crop", "blank crop", "no tool")
-ONCE = ("--control", "no-tool")  # it is taught to call none; a call that it makes shows it nothing
+ONCE = "no-tool"  # SINGLE is taught to call none; a call that it makes shows it nothing
 MOST = 150  # tokens of a reply
-SIZES = (15, 24, 45, 60)  # image tokens of a picture of the overview that SINGLE is taught with
 
 
 class Row(NamedTuple):
@@ -96,7 +97,7 @@ def _rows(given: argparse.Namespace) -> tuple[dict[str, Row], str]:
     if of not in stages:
         sys.exit(f"--of {of}: there are {', '.join(stages)}")
     rows: dict[str, Row] = {
-        SINGLE: Row(given.single, ONCE),
+        SINGLE: Row(given.single, ["--control", ONCE]),
         **{name: Row(path) for name, path in stages.items()},
         **{control: Row(stages[of], ["--control", control.replace(" ", "-")]) for control in CONTROLS},
         "form alone": Row(given.form),
@@ -146,7 +147,7 @@ def _folder(given: argparse.Namespace, name: str, checkpoint: Path) -> Path:
 
 def _equal(given: argparse.Namespace, ruminated: Results) -> dict[str, Any]:
     """SINGLE, with at least as many image tokens as the ruminating policy used on each question."""
-    subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), control="no-tool")
+    subject = Subject(ChatR4(model=str(given.single), engine="vllm", max_tokens=MOST), control=ONCE)
     questions = of_textworld(0, given.n, given.seed)
     budgets = {row.id: _as_large(subject.budget, int(row.cost["image_tokens"])) for row in ruminated.scored}
     folder = _folder(given, EQUAL, given.single)
@@ -159,7 +160,7 @@ def _equal(given: argparse.Namespace, ruminated: Results) -> dict[str, Any]:
 
 
 def _as_large(budget: Budget, tokens: int) -> Budget:
-    """Of SIZES the least with which the overview has at least so many tokens, or the largest."""
+    """The least of SIZES with which the overview has at least so many tokens, or the largest."""
     enough = [size for size in SIZES if budget.overview_images * _shown(size) >= tokens]
     size = enough[0] if enough else SIZES[-1]
     return budget.model_copy(

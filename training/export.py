@@ -74,7 +74,7 @@ def rows(dataset: "Dataset", pictures: MediaStore) -> Iterator[Row]:
     """The rows of a dataset, their pictures put into `pictures`. Items alone are passed over."""
     for record in dataset:
         if record["ids"] is not None:
-            row = _row(record)
+            row = _row(record, _tokenizer(record))
             _keep(record, pictures)
             yield row
 
@@ -86,7 +86,8 @@ def episodes(dataset: "Dataset", pictures: MediaStore) -> Iterator[Stored]:
         if record["log"] is None:
             continue
         stored = _stored(record)
-        if Row.of(stored.episode) != _row(record):
+        row = Row.of(stored.episode)
+        if row != _row(record, row.tokenizer):
             raise RunError(
                 f"episode {record['episode']}: its tokens are not those of its log; export it anew"
             )
@@ -122,7 +123,7 @@ def _of_stored(stored: Stored, pictures: MediaStore) -> Record:
     }
 
 
-def _row(record: Mapping[str, Any]) -> Row:
+def _row(record: Mapping[str, Any], tokenizer: str | None) -> Row:
     try:
         return Row(
             episode=record["episode"],
@@ -134,15 +135,21 @@ def _row(record: Mapping[str, Any]) -> Row:
             taught=record["taught"],
             temperature=record["temperature"],
             top_p=record["top_p"],
-            tokenizer=_tokenizer(record["log"]),
+            tokenizer=tokenizer,
         )
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise UsageError(f"a row without tokens, or not of r4 episodes export: {one_line(error)}") from error
 
 
-def _tokenizer(log: str | None) -> str | None:
-    """Whose tokens they are stands in the log alone."""
-    digest: str | None = json.loads(log)[0][0]["model"].get("tokenizer") if log else None
+def _tokenizer(record: Mapping[str, Any]) -> str | None:
+    """Whose tokens a row has stands in its log alone, whose first line is its own episode's header. Rows
+    without a log don't say."""
+    if not record.get("log"):
+        return None
+    try:
+        digest: str | None = json.loads(record["log"])[0][0]["model"].get("tokenizer")
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise UsageError(f"a row whose log can't be read: {one_line(error)}; export it anew") from error
     return digest
 
 

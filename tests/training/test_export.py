@@ -114,6 +114,19 @@ def test_tokens_that_were_changed_are_refused(stored: list[Stored], episodes: Pl
         list(export.episodes(dataset, MediaStore(tmp_path)))
 
 
+def test_whose_tokens_they_are_is_read_in_the_log(
+    stored: list[Stored], episodes: Played, tmp_path: Path
+) -> None:
+    dataset, pictures = export.to_dataset(stored[:1], episodes.pictures), MediaStore(tmp_path)
+    [row] = export.rows(dataset, pictures)
+    assert row == Row.of(stored[0].episode)
+    assert row.tokenizer
+    [bare] = export.rows(dataset.remove_columns("log"), pictures)
+    assert bare == replace(row, tokenizer=None)
+    with pytest.raises(UsageError, match="a row whose log can't be read"):
+        list(export.rows(dataset.map(lambda record: record | {"log": "[[{}]]"}), pictures))
+
+
 def test_what_cannot_be_exported_is_named(stored: list[Stored], tmp_path: Path, episodes: Played) -> None:
     with pytest.raises(MediaError, match="not in the store"):
         export.to_dataset(stored, MediaStore(tmp_path))
