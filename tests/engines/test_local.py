@@ -85,6 +85,31 @@ def qwen3(started: Callable[..., Any], tiny: Tiny) -> Any:
     return started(tiny("qwen3_vl"))
 
 
+def test_what_it_begins_with_on_a_cpu(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is compiled, float32 stays float32; both can be said otherwise."""
+    needs("vllm")
+    from r4agent.engines import cpu
+    from r4agent.engines.local import VllmEngine
+
+    class Begun(Exception):
+        pass
+
+    def begin(weights: str, **settings: Any) -> None:
+        raise Begun(settings["enforce_eager"], settings["dtype"])
+
+    def settings(**engine_args: Any) -> str:
+        with pytest.raises(RunError, match="vLLM did not start") as caught:
+            VllmEngine(checkpoint, **engine_args)
+        return str(caught.value.__cause__)
+
+    cpu.prepare()
+    monkeypatch.setattr("vllm.LLM", begin)
+    checkpoint = Checkpoint.load(tiny("qwen2_5_vl"))
+    assert checkpoint.dtype == "float32"
+    assert settings() == "(True, 'float32')"
+    assert settings(enforce_eager=False, dtype="bfloat16") == "(False, 'bfloat16')"
+
+
 class Album:
     """Pictures of noise, and how often each was loaded."""
 
