@@ -20,8 +20,9 @@ single pass; checkpoints of no such row may be missing. Rows:
 Promises: each row is real vLLM through the product's graph, on the same questions, by `r4 eval` (equal
 pixels: by the function that it calls). Killed and run again, it goes on; another checkpoint in the same
 place is another run.
-The last line is JSON: {row: {exact_match, anls, ci95, n, evidence_hit, image_tokens}}; the last two are the
-share of questions whose answer names the right place, and a question's image tokens.
+The last line is JSON: {row: {exact_match, anls, ci95, n, evidence_hit, image_tokens, answered}}; the last
+three are the share of questions whose answer names the right place, a question's image tokens, and how many
+ended with an answer.
 Does not: train. "no tool" shows a policy errors that it never met: it measures whether it still answers.
 """
 
@@ -65,11 +66,11 @@ def main() -> None:
     if EQUAL in given.rows:
         equal = _equal(given, Results.read(Path(told[of]["results"])))
         table = {SINGLE: table.pop(SINGLE), EQUAL: equal, **table}
-    print(f"\n{'':30} exact match, %          ANLS   right place  image tokens  n")
+    print(f"\n{'':30} exact match, %          ANLS   right place  image tokens  answered  n")
     for name, cell in table.items():
         low, high = (100 * v for v in cell["ci95"])
         exact = f"{100 * cell['exact_match']:5.1f} ({low:4.1f} to {high:4.1f})"
-        more = f"{100 * cell['evidence_hit']:9.1f} %  {cell['image_tokens']:12.0f}"
+        more = f"{100 * cell['evidence_hit']:9.1f} %  {cell['image_tokens']:12.0f}  {cell['answered']:8}"
         print(f"{name:30} {exact:22} {cell['anls']:.3f}  {more}  {cell['n']}")
     print(json.dumps(table))
 
@@ -134,7 +135,8 @@ def _eval(given: argparse.Namespace, name: str, row: Row) -> dict[str, Any]:
 def _cell(told: Mapping[str, Any]) -> dict[str, Any]:
     same = {name: told[name] for name in ("exact_match", "anls", "evidence_hit")}
     same["image_tokens"] = told["cost"]["image_tokens"]
-    return same | {"ci95": told["ci95"]["exact_match"], "n": told["scored"]}
+    answered = told["statuses"].get("answered", 0)
+    return same | {"ci95": told["ci95"]["exact_match"], "n": told["scored"], "answered": answered}
 
 
 def _folder(given: argparse.Namespace, name: str, checkpoint: Path) -> Path:
