@@ -314,7 +314,7 @@ def _started(checkpoint: Checkpoint, own_process: bool, engine_args: dict[str, A
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
     if current_platform.is_cpu():
-        settings["enforce_eager"] = True  # compiled, the nano policy starts 47 s later and answers no faster
+        settings["enforce_eager"] = True  # to compile costs a small model more than it gains: docs/models.md
         settings["enable_chunked_prefill"] = False  # 0.32 ends at a request with a seed and a prompt in parts
         if checkpoint.dtype == "float32":  # unasked, vLLM rounds to bfloat16, which few processors have
             settings["dtype"] = "float32"
