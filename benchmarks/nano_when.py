@@ -88,7 +88,7 @@ def main() -> None:
     came = {"taught": _arm(given, nano, str(given.start), _sft(given, nano, "taught", given.sft))}
     start = came["taught"].checkpoint
     came["grpo"] = _arm(given, nano, start, _grpo(given, nano, "grpo"))
-    steps = round(_seconds(came["grpo"].lines) / median(line["seconds"] for line in came["taught"].lines))
+    steps = round(seconds(came["grpo"].lines) / median(line["seconds"] for line in came["taught"].lines))
     again = nano.model_copy(update={"seed": nano.seed + 1})
     came["same-sft"] = _arm(given, again, start, _sft(given, nano, "same-sft", steps))
     came["grpo-curious"] = _arm(given, nano, start, _grpo(given, nano, "grpo-curious"))
@@ -112,7 +112,7 @@ class Arm:
     rolled: list[Stored]
 
     def told(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"seconds": round(_seconds(self.lines)), "steps": self.lines[-1]["step"]}
+        told: dict[str, Any] = {"seconds": round(seconds(self.lines)), "steps": self.lines[-1]["step"]}
         for kind in (FAR, NEAR):
             rows = [row for row in self.results.scored if row.category == kind]
             value, *ci95 = mean(list(_scores(self, kind).values()))[:3]
@@ -242,7 +242,7 @@ def _arm(given: argparse.Namespace, nano: Curriculum, start: str, stage: Sft | G
     return arm
 
 
-def _seconds(lines: Sequence[Mapping[str, Any]]) -> float:
+def seconds(lines: Sequence[Mapping[str, Any]]) -> float:
     """What the steps took. The median holds for all: a step beside which the machine did something else
     would buy SFT many."""
     return median(line["seconds"] for line in lines) * len(lines)
