@@ -124,6 +124,7 @@ def curve_table(
 
 def nice_step(least: float) -> float:
     """The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `least`."""
+    least = max(least, 1e-300)  # a share of the smallest floats is 0, of which there is no logarithm
     power = 10.0 ** math.floor(math.log10(least))
     return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= least * (1 - 1e-9))
 

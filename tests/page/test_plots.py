@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from r4agent.page.plots import Bar, bars, curve_table, curves, nice_step
@@ -71,6 +71,7 @@ def test_steps_are_round_and_large_enough(least: float) -> None:
     assert f"{step:.1e}"[:3] in ("1.0", "2.0", "2.5", "5.0")
 
 
+@example([5e-324], 1)
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=20), st.integers(1, 3))
 def test_any_costs_can_be_drawn(costs: list[float], runs: int) -> None:
     points = [(x, (i + 1) / len(costs)) for i, x in enumerate(sorted(set(costs)))]
